@@ -1,0 +1,1 @@
+"""The world of scenes, its pictures and sentences; real corpora; batching."""
