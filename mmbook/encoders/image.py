@@ -1,0 +1,122 @@
+"""Image encoders, from scratch: a convolutional one and a vision transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..configuration import Configured
+from ..layers import Block
+from ..tokens import Tokens
+
+
+class ConvImageEncoder(Configured):
+    """A convolutional image encoder (卷积图像编码器): each place of the last map is a token.
+
+    Each stage halves height and width; one more 3×3 convolution lets neighbours talk,
+    and a learned position is added, because attention does not know places.
+
+    Parameters
+    ----------
+    width : D of the tokens, also the channels of the last stage.
+    size : height and width of the pictures in pixels.
+    channels : of the earlier stages.
+    """
+
+    def __init__(
+        self, width: int = 96, size: int = 48, channels: tuple[int, ...] = (32, 64)
+    ):
+        super().__init__()
+        self.width, self.size = width, size
+        stages, before = [], 3
+        for after in (*channels, width):
+            stages += _convolution(before, after, stride=2)
+            before = after
+        self.stages = nn.Sequential(*stages, *_convolution(width, width, stride=1))
+        side = -(-size // 2 ** (len(channels) + 1))
+        self.position = nn.Parameter(0.02 * torch.randn(side * side, width))
+
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, 3, H, W) in [0, 1] → tokens (B, N, D), row by row."""
+        check_image(image, self.size)
+        features = self.stages(image - 0.5)  # (B, D, H / 8, W / 8)
+        return Tokens(features.flatten(2).transpose(1, 2) + self.position, mask)
+
+
+def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+    ]
+
+
+class PatchImageEncoder(Configured):
+    """A vision transformer (视觉 Transformer): each patch of pixels is a token.
+
+    Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; with the same weights it
+    equals ``transformers.ViTModel``, whose first token is a learned summary.
+
+    Parameters
+    ----------
+    width, layers, heads : D, number of blocks, number of heads.
+    size, patch : side of the pictures and of a patch in pixels; ``patch`` must divide
+        ``size``.
+    eps : of the layer norms (ViT uses 1e-12).
+    """
+
+    def __init__(
+        self,
+        width: int = 96,
+        layers: int = 3,
+        heads: int = 4,
+        size: int = 48,
+        patch: int = 8,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        eps: float = 1e-12,
+    ):
+        super().__init__()
+        if size % patch:
+            raise ValueError(f"patch must divide size; got {patch} and {size}")
+        self.width, self.size = width, size
+        self.patches = nn.Conv2d(3, width, patch, stride=patch)
+        self.summary = nn.Parameter(torch.zeros(1, width))
+        self.position = nn.Parameter(0.02 * torch.randn((size // patch) ** 2 + 1, width))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, hidden, dropout=dropout, eps=eps) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, 3, H, W) in [0, 1] → tokens (B, 1 + N, D): the summary, then the patches."""
+        check_image(image, self.size)
+        patches = self.patches(2 * image - 1).flatten(2).transpose(1, 2)  # (B, N, D)
+        summary = self.summary.expand(len(image), 1, -1)
+        x = torch.cat([summary, patches], dim=1) + self.position
+        for block in self.blocks:
+            x = block(x, mask)
+        return Tokens(self.norm(x), mask)
+
+
+def check_image(image: Tensor, size: int | None = None) -> None:
+    """Say what is wrong with a batch of pictures, if anything is.
+
+    Raises
+    ------
+    ValueError
+        If it is not (B, 3, H, W), not float, or not of the expected size.
+    """
+    shape = tuple(image.shape)
+    if image.ndim != 4 or shape[1] != 3:
+        hint = ": move the channels first" if shape[-1:] == (3,) else ""
+        raise ValueError(f"image must be (B, 3, H, W) in [0, 1]; got {shape}{hint}")
+    if not image.is_floating_point():
+        raise ValueError(
+            f"image must be float in [0, 1]; got {image.dtype}: divide by 255"
+        )
+    if size is not None and shape[2:] != (size, size):
+        raise ValueError(
+            f"image must be {size} pixels high and wide, as the encoder was made for; "
+            f"got {shape[2]} × {shape[3]}: resize it"
+        )

@@ -1,0 +1,25 @@
+"""Concatenation (拼接): put the sequences behind each other and let a later layer mix."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..tokens import Tokens
+from .base import Fusion
+
+
+class Concatenation(Fusion):
+    """All tokens of all modalities in one sequence, (B, N₁ + N₂ + …, D).
+
+    Nothing is mixed yet; whoever reads the sequence with attention (the generation head,
+    or the blocks behind it) does that. Chapter 1.1 shows what happens if nobody does.
+    """
+
+    def __init__(self, widths: dict[str, int], width: int):
+        super().__init__(widths, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → one sequence."""
+        joined = Tokens.concatenate(list(self.aligned(tokens).values()))
+        return Tokens(self.norm(joined.values), joined.mask)

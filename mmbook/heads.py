@@ -1,0 +1,214 @@
+"""Heads (任务头): tokens in, an answer and its loss out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .configuration import Configured
+from .data.batching import IGNORED
+from .encoders.text import TextEmbedding, bert_arguments, copy_bert, load_bert
+from .layers import Block, DecoderCache
+from .losses import contrastive, cross_entropy
+from .tokens import Tokens
+
+
+class ClassificationHead(Configured):
+    """Mean of the tokens, one hidden layer or none, one logit per class (分类头).
+
+    Parameters
+    ----------
+    width, classes : D of the tokens, number of classes.
+    hidden : width of a hidden layer; None makes the head linear.
+    """
+
+    def __init__(
+        self, width: int, classes: int, hidden: int | None = None, dropout: float = 0.0
+    ):
+        super().__init__()
+        inner = [nn.Linear(width, hidden), nn.GELU()] if hidden else []
+        last = nn.Linear(hidden or width, classes)
+        self.layers = nn.Sequential(*inner, nn.Dropout(dropout), last)
+
+    def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
+        """Logits (B, classes), and the cross-entropy if there are labels (B,)."""
+        logits = self.layers(tokens.pooled())
+        loss = None if labels is None else cross_entropy(logits, labels, items=items)
+        return logits, loss
+
+
+class GenerationHead(Configured):
+    """A decoder that says a sentence word by word, looking at the tokens (生成头).
+
+    It is a language model first: without tokens it skips its cross-attention and is one.
+    So it can be pre-trained on text alone, or take over the weights of a BERT, and learn
+    to look later. Chapter 5.2 does both.
+
+    Labels are the sentence itself, ended by ``end``, −100 at padding. The words that the
+    decoder reads are those labels moved right by one behind ``start``; this is the only
+    shift, so ``logits[:, t]`` predicts ``labels[:, t]``.
+
+    Parameters
+    ----------
+    vocabulary_size, width, layers, heads, max_length : V, D, blocks, heads, longest L.
+    start, end, pad : token numbers.
+    context_width : width of the tokens it looks at; None makes a pure language model.
+    norm_first : pre-norm (ours) or post-norm (BERT).
+    transform : one more layer before the logits, as BERT has.
+    smoothing : of the labels, see :func:`mmbook.losses.cross_entropy`.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        width: int = 96,
+        layers: int = 2,
+        heads: int = 4,
+        max_length: int = 64,
+        start: int = 1,
+        end: int = 2,
+        pad: int = 0,
+        context_width: int | None = None,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = True,
+        eps: float = 1e-5,
+        transform: bool = False,
+        smoothing: float = 0.0,
+    ):
+        super().__init__()
+        self.width, self.max_length = width, max_length
+        self.start, self.end, self.pad = start, end, pad
+        self.smoothing = smoothing
+        self.embedding = TextEmbedding(
+            vocabulary_size, width, max_length, not norm_first, dropout, eps
+        )
+        self.blocks = nn.ModuleList(
+            Block(width, heads, hidden, context_width, dropout, norm_first, eps)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width, eps=eps) if norm_first else nn.Identity()
+        self.transform = nn.Identity()
+        if transform:
+            self.transform = nn.Sequential(
+                nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=eps)
+            )
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def forward(self, tokens: Tokens | None, labels: Tensor | None = None, items=None):
+        """Logits (B, L, V) and the mean loss per real label.
+
+        Without labels: the logits of the first word, (B, 1, V).
+        """
+        if labels is None:
+            if tokens is None:
+                raise ValueError("a generation head needs tokens or labels; got neither")
+            first = torch.full((len(tokens), 1), self.start, device=tokens.values.device)
+            return self.decode(first, tokens), None
+        logits = self.decode(self.shifted(labels), tokens)
+        return logits, cross_entropy(logits, labels, self.smoothing, items)
+
+    def decode(
+        self, ids: Tensor, tokens: Tokens | None, cache: DecoderCache | None = None
+    ) -> Tensor:
+        """Logits (B, L, V) of the word that follows each of ``ids`` (B, L).
+
+        With a cache, ``ids`` are the new words only; keys and values of the earlier ones,
+        and of the tokens, are taken from it.
+        """
+        x = self.embedding(ids, cache.length if cache else 0)
+        context = tokens.values if tokens is not None else None
+        context_mask = tokens.mask if tokens is not None else None
+        for number, block in enumerate(self.blocks):
+            x = block(
+                x,
+                causal=True,
+                context=context,
+                context_mask=context_mask,
+                cache=cache.own[number] if cache else None,
+                context_cache=cache.context[number] if cache else None,
+            )
+        return F.linear(self.transform(self.norm(x)), self.embedding.word.weight, self.bias)
+
+    def shifted(self, labels: Tensor) -> Tensor:
+        """What the decoder reads: ``start``, then the labels but the last one."""
+        read = labels.new_full(labels.shape, self.start)
+        read[:, 1:] = labels[:, :-1]
+        return read.masked_fill(read == IGNORED, self.pad)
+
+    def new_cache(self, capacity: int) -> DecoderCache:
+        """An empty cache for ``capacity`` words."""
+        return DecoderCache(len(self.blocks), min(capacity, self.max_length))
+
+    @classmethod
+    def from_bert(
+        cls, name_or_folder: str, context_width: int, layers: int | None = None, **kwargs
+    ) -> GenerationHead:
+        """Turn a BERT into a decoder: its words, its layers, new eyes.
+
+        Causal masking is switched on, and each layer gets a cross-attention that starts
+        with zero weight in its output: at first the picture changes nothing.
+
+        Parameters
+        ----------
+        name_or_folder : a BERT checkpoint, local or on the hub.
+        context_width : width of the tokens it will look at.
+        layers : keep only the first so many layers.
+        kwargs : further arguments of the head (``start``, ``end``, ``pad`` …).
+        """
+        bert = load_bert(name_or_folder)
+        arguments = bert_arguments(bert.config) | kwargs
+        if layers is not None:
+            bert.encoder.layer = bert.encoder.layer[:layers]
+            arguments["layers"] = layers
+        head = cls(context_width=context_width, **arguments)
+        copy_bert(bert, head.embedding, head.blocks)
+        head.close_eyes()
+        return head
+
+    def close_eyes(self) -> None:
+        """Set the output of each cross-attention to zero: a language model again."""
+        for block in self.blocks:
+            if block.cross is not None:
+                nn.init.zeros_(block.cross.out.weight)
+                nn.init.zeros_(block.cross.out.bias)
+
+
+class EmbeddingHead(Configured):
+    """One vector of length one for each sequence (嵌入头): (B, N, D) → (B, E)."""
+
+    def __init__(self, width: int, embedding: int):
+        super().__init__()
+        self.project = nn.Linear(width, embedding)
+
+    def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
+        """The embedding; it has no loss of its own (pairs have: ``contrastive``)."""
+        return F.normalize(self.project(tokens.pooled()), dim=-1), None
+
+
+class PairHead(Configured):
+    """Two embedding heads and a temperature: the contrastive pair (跨模态嵌入).
+
+    Parameters
+    ----------
+    widths : width of the two modalities' tokens, by name.
+    embedding : E, the width of the shared space.
+    """
+
+    def __init__(self, widths: dict[str, int], embedding: int = 64):
+        super().__init__()
+        if len(widths) != 2:
+            raise ValueError(f"a pair has two modalities; got {', '.join(widths)}")
+        self.heads = nn.ModuleDict(
+            {name: EmbeddingHead(width, embedding) for name, width in widths.items()}
+        )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def forward(self, tokens: dict[str, Tokens], labels=None, items=None):
+        """Scores (B, B) of each first with each second, and their InfoNCE."""
+        first, second = (head(tokens[name])[0] for name, head in self.heads.items())
+        scale = self.log_scale.clamp(max=math.log(100)).exp()
+        return scale * first @ second.T, contrastive(first, second, scale)

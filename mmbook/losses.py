@@ -1,0 +1,67 @@
+"""Losses (损失函数). Each is a mean over what counts; padding never counts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .data.batching import IGNORED
+
+
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float = 0.0,
+    items: Tensor | int | None = None,
+) -> Tensor:
+    r"""Mean negative log-likelihood of the labels (交叉熵).
+
+    $$\mathcal{L} = -\frac{1}{n} \sum_{t:\, y_t \neq -100} \log p(y_t)$$
+
+    Parameters
+    ----------
+    logits : (…, V); ``logits[…, t, :]`` predicts ``labels[…, t]``: nothing is shifted.
+    labels : (…,) class or token numbers; −100 does not count.
+    smoothing : share of the probability spread evenly over all classes.
+    items : divide the sum by this number instead of n. Whoever adds up the losses of
+        several parts of one batch passes the count of the whole batch.
+    """
+    if logits.shape[:-1] != labels.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} must be the labels' shape with the classes "
+            f"behind; the labels are {tuple(labels.shape)}"
+        )
+    total = F.cross_entropy(
+        logits.flatten(0, -2).float(),
+        labels.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=smoothing,
+        reduction="sum",
+    )
+    if items is None:
+        items = (labels != IGNORED).sum().clamp(min=1)
+    return total / items
+
+
+def contrastive(first: Tensor, second: Tensor, scale: Tensor | float) -> Tensor:
+    r"""Symmetric InfoNCE (对比损失): row i of one belongs to row i of the other.
+
+    $$\mathcal{L} = -\frac{1}{2B} \sum_i \left( \log \mathrm{softmax}_j(s_{ij})_i
+    + \log \mathrm{softmax}_j(s_{ji})_i \right),\quad s_{ij} = \text{scale}\; a_i^\top b_j$$
+
+    Radford et al. 2021, https://arxiv.org/abs/2103.00020.
+
+    Parameters
+    ----------
+    first, second : (B, D), each row of length one.
+    scale : 1 / temperature.
+    """
+    if first.shape != second.shape or first.ndim != 2:
+        raise ValueError(
+            "both embeddings must be (B, D); got "
+            f"{tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    scores = scale * first @ second.T  # (B, B)
+    truth = torch.arange(len(first), device=first.device)
+    return (F.cross_entropy(scores, truth) + F.cross_entropy(scores.T, truth)) / 2

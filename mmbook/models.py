@@ -1,0 +1,63 @@
+"""The composed model: encoders, a fusion, a head; in the transformers convention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
+from .configuration import Configured
+from .tokens import Tokens
+
+
+@dataclass
+class Output(ModelOutput):
+    """What a model returns. ``loss`` is None if the batch had no labels."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class MultimodalModel(Configured):
+    """Any modality → tokens → fusion → head → loss.
+
+    Parameters
+    ----------
+    encoders : by the name of the modality they read, e.g. ``{"image": …}``.
+    fusion : from :mod:`mmbook.fusion`; None hands the head the dictionary of tokens.
+    head : from :mod:`mmbook.heads`.
+    """
+
+    def __init__(self, encoders: dict[str, nn.Module], fusion, head):
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion, self.head = fusion, head
+
+    def forward(
+        self, labels: Tensor | None = None, num_items_in_batch=None, **batch
+    ) -> Output:
+        """``model(**batch)`` with ``.loss`` and ``.logits``.
+
+        ``batch`` holds a tensor for each modality, and ``…_mask`` where some of it is
+        padding. Modalities may be left out. ``num_items_in_batch`` is the number of
+        labels of a larger batch of which this is a part (``transformers.Trainer`` passes
+        it); the loss is then the part's share of the larger batch's mean.
+        """
+        logits, loss = self.head(self.encode(batch), labels, num_items_in_batch)
+        return Output(loss=loss, logits=logits)
+
+    def encode(self, batch: dict[str, Tensor]) -> Tokens:
+        """The fused tokens of a batch: everything before the head."""
+        unknown = [name for name in batch if name.removesuffix("_mask") not in self.encoders]
+        present = [name for name in self.encoders if batch.get(name) is not None]
+        if unknown or not present:
+            raise ValueError(
+                f"this model reads {', '.join(self.encoders)} (and their …_mask); got "
+                f"{', '.join(batch) or 'nothing'}"
+            )
+        tokens = {
+            name: self.encoders[name](batch[name], batch.get(f"{name}_mask"))
+            for name in present
+        }
+        return tokens if self.fusion is None else self.fusion(tokens)
