@@ -82,20 +82,28 @@ def build(config: dict) -> Configured:
 
 
 def find_folder(name_or_folder: str | os.PathLike, needs: str) -> Path:
-    """A local folder as it is; any other name is fetched from the Hugging Face hub."""
+    """A local folder, a part of the book's own (``mmbook/…``), or a name on the hub."""
     folder = Path(name_or_folder)
+    if str(name_or_folder).startswith("mmbook/") and not folder.is_dir():
+        folder = Path(__file__).parent / "pretrained" / folder.name
     if folder.is_dir():
         if not (folder / needs).is_file():
             raise FileNotFoundError(f"{folder} has no {needs}: is it a saved model?")
         return folder
     if folder.is_absolute() or str(name_or_folder).count("/") != 1:
         raise FileNotFoundError(
-            f"no folder {str(name_or_folder)!r}; give a folder with {needs}, or the "
-            "name of a model on the hub (owner/name)"
+            f"no folder {str(name_or_folder)!r}; give a folder with {needs}, the name of "
+            "a model on the hub (owner/name), or of one that comes with the book "
+            f"({', '.join(_own_models()) or 'there are none'})"
         )
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(str(name_or_folder)))
+
+
+def _own_models() -> list[str]:
+    folders = (Path(__file__).parent / "pretrained").glob("*/config.json")
+    return sorted(f"mmbook/{file.parent.name}" for file in folders)
 
 
 def load_weights(module: nn.Module, file: str | os.PathLike) -> None:

@@ -169,6 +169,19 @@ class GenerationHead(Configured):
         head.close_eyes()
         return head
 
+    def with_context(self, context_width: int, **changes) -> GenerationHead:
+        """A copy of this decoder that can look at tokens of that width.
+
+        What it knows stays; the new cross-attentions start closed, so until they are
+        trained the copy says the same as the original. ``changes`` are arguments of the
+        head that shall differ (``dropout``, say).
+        """
+        arguments = self._arguments | {"context_width": context_width} | changes
+        head = type(self)(**arguments)
+        head.load_state_dict(self.state_dict(), strict=False)
+        head.close_eyes()
+        return head
+
     def close_eyes(self) -> None:
         """Set the output of each cross-attention to zero: a language model again."""
         for block in self.blocks:

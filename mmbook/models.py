@@ -61,3 +61,16 @@ class MultimodalModel(Configured):
             for name in present
         }
         return tokens if self.fusion is None else self.fusion(tokens)
+
+
+class LanguageModel(Configured):
+    """A generation head on its own (语言模型): ``model(labels=…)``, no other modality."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, labels: Tensor, num_items_in_batch=None) -> Output:
+        """The logits of each word of the labels, and the mean loss."""
+        logits, loss = self.head(None, labels, num_items_in_batch)
+        return Output(loss=loss, logits=logits)
