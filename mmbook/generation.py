@@ -77,10 +77,14 @@ def generate(
 
 def to_text(ids: Tensor, tokenizer) -> list[str]:
     """Sentences from what :func:`generate` returned, without special tokens."""
-    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    return [
+        text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)
+    ]
 
 
-def _one_by_one(head: GenerationHead, tokens: Tokens, steps, choose, use_cache) -> Tensor:
+def _one_by_one(
+    head: GenerationHead, tokens: Tokens, steps, choose, use_cache
+) -> Tensor:
     """Greedy and sampling: one row of the batch is one sentence."""
     rows = len(tokens)
     ids = torch.full((rows, steps + 1), head.pad, device=tokens.values.device)
@@ -97,13 +101,16 @@ def _one_by_one(head: GenerationHead, tokens: Tokens, steps, choose, use_cache) 
     return ids[:, : max(1, int((ids != head.pad).sum(1).max()))]
 
 
-def _beam_search(head: GenerationHead, tokens: Tokens, steps, beams, penalty, use_cache):
+def _beam_search(
+    head: GenerationHead, tokens: Tokens, steps, beams, penalty, use_cache
+):
     """Keep the likeliest beginnings; (B · beams) rows go through the decoder at once."""
     if beams < 1:
         raise ValueError(f"beams must be 1 or more; got {beams}")
     device, rows = tokens.values.device, len(tokens)
     tokens = Tokens(
-        tokens.values.repeat_interleave(beams, 0), tokens.mask.repeat_interleave(beams, 0)
+        tokens.values.repeat_interleave(beams, 0),
+        tokens.mask.repeat_interleave(beams, 0),
     )
     ids = torch.full((rows * beams, steps + 1), head.pad, device=device)
     ids[:, 0] = head.start
@@ -133,7 +140,7 @@ def _beam_search(head: GenerationHead, tokens: Tokens, steps, beams, penalty, us
         ids[:, step + 1] = word.gather(1, chosen).flatten()
         if cache is not None:
             cache.reorder(order, context=False)  # beams of one row share its context
-        if last or _look(step, device) and _settled(best, scores, step, steps, penalty):
+        if last or (_look(step, device) and _settled(best, scores, step, steps, penalty)):
             break
     return result[:, : max(1, int((result != head.pad).sum(1).max()))]
 
@@ -154,7 +161,9 @@ def _settled(best, scores, step, steps, penalty) -> bool:
     return bool((best >= scores.max(1).values / longest**penalty).all())
 
 
-def _next_logits(head, ids: Tensor, tokens: Tokens, cache: DecoderCache | None) -> Tensor:
+def _next_logits(
+    head, ids: Tensor, tokens: Tokens, cache: DecoderCache | None
+) -> Tensor:
     """Logits (B, V) of the word behind ``ids``."""
     if cache is None:
         return head.decode(ids, tokens)[:, -1]
@@ -168,7 +177,9 @@ def _greedy(logits: Tensor) -> Tensor:
 def _sampler(temperature, top_k, top_p, seed, device):
     """A function that draws a word (B,) from logits (B, V)."""
     if temperature <= 0:
-        raise ValueError(f"temperature must be above 0; got {temperature}: for 0 use greedy")
+        raise ValueError(
+            f"temperature must be above 0; got {temperature}: for 0 use greedy"
+        )
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must be in (0, 1]; got {top_p}")
     if top_k is not None and top_k < 1:
@@ -182,7 +193,9 @@ def _sampler(temperature, top_k, top_p, seed, device):
     return choose
 
 
-def restrict(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+def restrict(
+    logits: Tensor, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
     """Logits (B, V) with all but the likeliest words at −∞.
 
     ``top_k`` keeps that many. ``top_p`` keeps the fewest words whose probabilities reach

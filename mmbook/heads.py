@@ -105,8 +105,12 @@ class GenerationHead(Configured):
         """
         if labels is None:
             if tokens is None:
-                raise ValueError("a generation head needs tokens or labels; got neither")
-            first = torch.full((len(tokens), 1), self.start, device=tokens.values.device)
+                raise ValueError(
+                    "a generation head needs tokens or labels; got neither"
+                )
+            first = torch.full(
+                (len(tokens), 1), self.start, device=tokens.values.device
+            )
             return self.decode(first, tokens), None
         logits = self.decode(self.shifted(labels), tokens)
         return logits, cross_entropy(logits, labels, self.smoothing, items)
@@ -131,7 +135,9 @@ class GenerationHead(Configured):
                 cache=cache.own[number] if cache else None,
                 context_cache=cache.context[number] if cache else None,
             )
-        return F.linear(self.transform(self.norm(x)), self.embedding.word.weight, self.bias)
+        return F.linear(
+            self.transform(self.norm(x)), self.embedding.word.weight, self.bias
+        )
 
     def shifted(self, labels: Tensor) -> Tensor:
         """What the decoder reads: ``start``, then the labels but the last one."""
@@ -145,7 +151,11 @@ class GenerationHead(Configured):
 
     @classmethod
     def from_bert(
-        cls, name_or_folder: str, context_width: int, layers: int | None = None, **kwargs
+        cls,
+        name_or_folder: str,
+        context_width: int,
+        layers: int | None = None,
+        **kwargs,
     ) -> GenerationHead:
         """Turn a BERT into a decoder: its words, its layers, new eyes.
 

@@ -39,10 +39,10 @@ class AttentionCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def reorder(self, rows: Tensor) -> None:
-        """Keep these rows of the batch, in this order (beam search)."""
-        if self.keys is not None:
-            self.keys = self.keys[rows]
-            self.values = self.values[rows]
+        """Put these rows of the batch, as many as it has, into their places."""
+        for kept in (self.keys, self.values):
+            if kept is not None:
+                kept[:, :, : self.length] = kept[rows, :, : self.length]
 
 
 @dataclass
@@ -64,7 +64,7 @@ class DecoderCache:
         return self.own[0].length
 
     def reorder(self, rows: Tensor, context: bool = True) -> None:
-        """Keep these rows of the batch, in this order."""
+        """Put these rows of the batch into their places (beam search)."""
         for cache in self.own + (self.context if context else []):
             cache.reorder(rows)
 
@@ -145,13 +145,19 @@ class Attention(nn.Module):
         keys = self._split(self.key(x if context is None else context))
         scores = query @ keys.transpose(-2, -1) / query.shape[-1] ** 0.5
         allowed = _allowed(mask, query.shape[2], keys.shape[2], causal, x.device, True)
-        if allowed is not None:
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        return scores.softmax(-1)
+        if allowed is None:
+            return scores.softmax(-1)
+        weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
+        return weights.masked_fill(~allowed, 0)  # also where nothing may be seen
 
     def _context(self, context: Tensor, cache: AttentionCache | None):
         if cache is not None and cache.keys is not None:
             return cache.keys, cache.values  # computed once, at the first step
+        if context.shape[-1] != self.key.in_features:
+            raise ValueError(
+                f"this attention looks at a context of width {self.key.in_features}; "
+                f"got width {context.shape[-1]}: set context_width"
+            )
         keys = self._split(self.key(context))
         values = self._split(self.value(context))
         if cache is not None:

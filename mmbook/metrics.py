@@ -138,7 +138,9 @@ def _rarity(groups: list[list[list[str]]]) -> dict[tuple, float]:
     """log(pictures / pictures whose references have the n-gram)."""
     seen = Counter()
     for group in groups:
-        seen.update({gram for t in group for n in range(1, 5) for gram in _ngrams(t, n)})
+        seen.update(
+            {gram for t in group for n in range(1, 5) for gram in _ngrams(t, n)}
+        )
     pictures = math.log(len(groups))
     return defaultdict(
         lambda: pictures, {gram: pictures - math.log(k) for gram, k in seen.items()}

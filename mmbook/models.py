@@ -49,7 +49,9 @@ class MultimodalModel(Configured):
 
     def encode(self, batch: dict[str, Tensor]) -> Tokens:
         """The fused tokens of a batch: everything before the head."""
-        unknown = [name for name in batch if name.removesuffix("_mask") not in self.encoders]
+        unknown = [
+            name for name in batch if name.removesuffix("_mask") not in self.encoders
+        ]
         present = [name for name in self.encoders if batch.get(name) is not None]
         if unknown or not present:
             raise ValueError(

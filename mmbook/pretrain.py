@@ -32,7 +32,7 @@ from .encoders.image import ConvImageEncoder
 from .fusion import Concatenation
 from .heads import GenerationHead
 from .models import LanguageModel, MultimodalModel
-from .training import History, TrainingConfig, fit
+from .training import TrainingConfig, fit
 
 WIDTH = 96
 LANGUAGE_MODEL, IMAGE_ENCODER = "scene-language-model", "scene-image-encoder"
@@ -66,7 +66,9 @@ def pretrain_language_model(folder: Path, seed: int = 0, steps: int = 4000):
     tokenizer = scene_tokenizer()
     torch.manual_seed(seed)
     model = LanguageModel(_decoder(tokenizer))
-    data = AltTexts(sample_scenes(50_000, seed=1000 + seed), per_scene=8, pictures=False)
+    data = AltTexts(
+        sample_scenes(50_000, seed=1000 + seed), per_scene=8, pictures=False
+    )
     config = TrainingConfig(
         steps=steps,
         batch_size=64,
@@ -129,7 +131,9 @@ def write_part(part, name: str, folder: Path, card: dict) -> None:
     parameters = sum(p.numel() for p in part.parameters())
     rows = {"parameters": f"{parameters:,}", **card, **_surroundings()}
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    about = _ABOUT[name].format(held_out=", ".join(" ".join(p) for p in sorted(HELD_OUT)))
+    about = _ABOUT[name].format(
+        held_out=", ".join(" ".join(p) for p in sorted(HELD_OUT))
+    )
     text = f"# {name}\n\n{about}\n\n| | |\n|---|---|\n{table}\n\n{_AGAIN}"
     (folder / name / "README.md").write_text(text, encoding="utf-8")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """A batch of sequences of vectors, and which of them are real.
 
@@ -75,5 +75,8 @@ class Tokens:
                 if parts
                 else "nothing to concatenate: no tokens were given"
             )
+        rows = {len(part) for part in parts}
+        if len(rows) != 1:
+            raise ValueError(f"tokens of one batch size are needed; got {sorted(rows)}")
         values = torch.cat([part.values for part in parts], dim=1)
         return Tokens(values, torch.cat([part.mask for part in parts], dim=1))

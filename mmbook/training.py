@@ -186,7 +186,9 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if id(parameter) in decayed else 0.0
-            groups.setdefault((decay, _factor(name, config.rates)), []).append(parameter)
+            groups.setdefault((decay, _factor(name, config.rates)), []).append(
+                parameter
+            )
     if not groups:
         raise ValueError("nothing to train: no parameter requires a gradient")
     options = [
@@ -208,7 +210,9 @@ class ShuffledStream(Sampler):
     full; the last one of an epoch is filled up from the next.
     """
 
-    def __init__(self, length: int, config: TrainingConfig, start=0, rank=0, processes=1):
+    def __init__(
+        self, length: int, config: TrainingConfig, start=0, rank=0, processes=1
+    ):
         if length < 1:
             raise ValueError("no data to train on: the dataset is empty")
         self.length, self.config = length, config
@@ -389,7 +393,10 @@ class _Run:
         parts = dict(self.recent).get(record["step"], [])
         saved = "it is not kept"
         if self.config.folder and self.accelerator.is_main_process:
-            file = Path(self.config.folder) / f"not-finite-step-{record['step']}.safetensors"
+            file = (
+                Path(self.config.folder)
+                / f"not-finite-step-{record['step']}.safetensors"
+            )
             file.parent.mkdir(parents=True, exist_ok=True)
             save_file(_flat(parts), str(file))
             saved = f"it is kept in {file}"
@@ -438,14 +445,18 @@ class _Run:
                     yield parts
                     parts = []
 
-        ahead = groups() if self.accelerator.device.type != "cuda" else _one_ahead(groups())
+        ahead = (
+            groups() if self.accelerator.device.type != "cuda" else _one_ahead(groups())
+        )
         yield from ahead
 
 
 def to_device(batch: dict, device: torch.device) -> dict:
     """The batch with its tensors on the device; the copy runs beside the computation."""
     return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        name: value.to(device, non_blocking=True)
+        if isinstance(value, Tensor)
+        else value
         for name, value in batch.items()
     }
 
@@ -462,7 +473,7 @@ def _one_ahead(iterator: Iterator) -> Iterator:
 
 
 def _due(step: int, every: int | None, last: int) -> bool:
-    return step == last or bool(every) and step % every == 0
+    return step == last or (bool(every) and step % every == 0)
 
 
 def _precision(asked: str) -> str:
@@ -483,7 +494,9 @@ def _decayed(model: nn.Module) -> set[int]:
     return {
         id(parameter)
         for name, parameter in model.named_parameters()
-        if name.endswith("weight") and parameter.ndim >= 2 and id(parameter) not in spared
+        if name.endswith("weight")
+        and parameter.ndim >= 2
+        and id(parameter) not in spared
     }
 
 
@@ -493,7 +506,9 @@ def _factor(name: str, rates: dict[str, float]) -> float:
 
 
 def _can_fuse(groups: list[dict]) -> bool:
-    kinds = {(p.device.type, p.is_floating_point()) for g in groups for p in g["params"]}
+    kinds = {
+        (p.device.type, p.is_floating_point()) for g in groups for p in g["params"]
+    }
     return len(kinds) == 1 and kinds <= {("cuda", True), ("cpu", True)}
 
 
@@ -590,7 +605,15 @@ def resume(run: _Run) -> None:
 
 
 # What may differ between a run and its continuation: it does not change the result.
-_FREE = {"folder", "save_every", "keep", "workers", "progress", "compile", "validate_every"}
+_FREE = {
+    "folder",
+    "save_every",
+    "keep",
+    "workers",
+    "progress",
+    "compile",
+    "validate_every",
+}
 
 
 def _read_state(folder: Path, config: TrainingConfig) -> dict:

@@ -1,7 +1,7 @@
 """From items to batches: the dictionary of tensors that every model of the book takes.
 
-    image (B, 3, H, W) float in [0, 1] · text (B, L) ids with text_mask (B, L) bool
-    labels (B, L) ids with −100 at padding, or (B,) class numbers
+image (B, 3, H, W) float in [0, 1] · text (B, L) ids with text_mask (B, L) bool
+labels (B, L) ids with −100 at padding, or (B,) class numbers
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class CaptionedScenes(Dataset):
             describe(scene, style, seed + index) for index, scene in enumerate(scenes)
         ]
         chunks = [
-            (render(self.scenes[i : i + 256], size, noise, seed + i) * 255).round().byte()
+            (render(self.scenes[i : i + 256], size, noise, seed + i) * 255)
+            .round()
+            .byte()
             for i in range(0, len(self.scenes), 256)
         ]
         self.images = torch.cat(chunks)

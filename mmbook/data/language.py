@@ -225,7 +225,9 @@ def _varied_name(thing: Thing, rng: random.Random, partial: bool) -> str:
 
 
 def _varied_relation(relation: str, rng: random.Random) -> str:
-    return rng.choice([said for said, meant in RELATION_WORDS.items() if meant == relation])
+    return rng.choice(
+        [said for said, meant in RELATION_WORDS.items() if meant == relation]
+    )
 
 
 class _Parser:

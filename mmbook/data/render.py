@@ -62,7 +62,9 @@ def _paint(canvas, shape: str, placed: list[tuple[int, Thing]], rng, noise) -> N
     grid = (np.arange(size, dtype=np.float32) + 0.5) / size
     column = np.array([[t.x, t.y, t.radius] for t in things], dtype=np.float32)
     x, y, radius = column.T[:, :, None, None]  # each (K, 1, 1)
-    distance = _DISTANCES[shape](grid[None, None, :] - x, grid[None, :, None] - y, radius)
+    distance = _DISTANCES[shape](
+        grid[None, None, :] - x, grid[None, :, None] - y, radius
+    )
     alpha = (0.5 - distance * size).clip(0, 1)[:, None]  # (K, 1, H, W)
     colour = np.array([COLOURS[t.colour] for t in things], dtype=np.float32)
     if noise:

@@ -57,9 +57,7 @@ def _said(thing: Thing, label: int, rng: random.Random) -> tuple[str, str]:
         return thing.colour, thing.shape
     colour = rng.choice([name for name in COLOURS if name != thing.colour])
     shape = rng.choice([name for name in SHAPES if name != thing.shape])
-    return rng.choice(
-        [(colour, thing.shape), (thing.colour, shape), (colour, shape)]
-    )
+    return rng.choice([(colour, thing.shape), (thing.colour, shape), (colour, shape)])
 
 
 def _sentence(said: tuple[str, str]) -> str:

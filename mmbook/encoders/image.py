@@ -82,7 +82,9 @@ class PatchImageEncoder(Configured):
         self.width, self.size = width, size
         self.patches = nn.Conv2d(3, width, patch, stride=patch)
         self.summary = nn.Parameter(torch.zeros(1, width))
-        self.position = nn.Parameter(0.02 * torch.randn((size // patch) ** 2 + 1, width))
+        self.position = nn.Parameter(
+            0.02 * torch.randn((size // patch) ** 2 + 1, width)
+        )
         self.blocks = nn.ModuleList(
             Block(width, heads, hidden, dropout=dropout, eps=eps) for _ in range(layers)
         )
