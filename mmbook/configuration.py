@@ -36,8 +36,17 @@ class Configured(nn.Module):
         cls.__init__ = _remembering(cls.__init__)
 
     def to_config(self) -> dict:
-        """The class name and the arguments, as json values."""
-        return {"class": type(self).__name__, **_to_json(self._arguments)}
+        """The class name and the arguments, as json values.
+
+        An argument that is a module is written as it is now: it may have been replaced.
+        """
+        now = {
+            key: self._modules.get(key, value)
+            if isinstance(value, Configured | dict | None)
+            else value
+            for key, value in self._arguments.items()
+        }
+        return {"class": type(self).__name__, **_to_json(now)}
 
     @classmethod
     def from_config(cls, config: dict) -> Configured:
@@ -59,8 +68,7 @@ class Configured(nn.Module):
     def from_pretrained(cls, name_or_folder: str | os.PathLike) -> Configured:
         """Load what :meth:`save_pretrained` wrote, from a folder or from the hub."""
         folder = find_folder(name_or_folder, needs="config.json")
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        module = build(config)
+        module = build(_read_config(folder / "config.json"))
         if not isinstance(module, cls):
             raise ValueError(
                 f"{folder} holds a {type(module).__name__}, not a {cls.__name__}: "
@@ -99,6 +107,16 @@ def find_folder(name_or_folder: str | os.PathLike, needs: str) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(str(name_or_folder)))
+
+
+def _read_config(file: Path) -> dict:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:  # not json, or not even text
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{file} is damaged or cut off: fetch or save it again")
+    return config
 
 
 def _own_models() -> list[str]:
@@ -170,7 +188,7 @@ def _remembering(init: Callable) -> Callable:
 def _to_json(value):
     if isinstance(value, Configured):
         return value.to_config()
-    if isinstance(value, dict):
+    if isinstance(value, dict | nn.ModuleDict):
         return {key: _to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json(item) for item in value]

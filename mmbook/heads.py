@@ -155,45 +155,52 @@ class GenerationHead(Configured):
         name_or_folder: str,
         context_width: int,
         layers: int | None = None,
-        **kwargs,
+        closed: bool = False,
+        **changes,
     ) -> GenerationHead:
         """Turn a BERT into a decoder: its words, its layers, new eyes.
 
-        Causal masking is switched on, and each layer gets a cross-attention that starts
-        with zero weight in its output: at first the picture changes nothing.
+        Causal masking is switched on, and each layer gets a new cross-attention.
 
         Parameters
         ----------
         name_or_folder : a BERT checkpoint, local or on the hub.
         context_width : width of the tokens it will look at.
         layers : keep only the first so many layers.
-        kwargs : further arguments of the head (``start``, ``end``, ``pad`` …).
+        closed : see :meth:`close_eyes`.
+        changes : arguments of the head that shall differ (``start``, ``dropout`` …).
         """
         bert = load_bert(name_or_folder)
-        arguments = bert_arguments(bert.config) | kwargs
+        arguments = bert_arguments(bert.config) | changes
         if layers is not None:
             bert.encoder.layer = bert.encoder.layer[:layers]
             arguments["layers"] = layers
         head = cls(context_width=context_width, **arguments)
         copy_bert(bert, head.embedding, head.blocks)
-        head.close_eyes()
+        if closed:
+            head.close_eyes()
         return head
 
-    def with_context(self, context_width: int, **changes) -> GenerationHead:
-        """A copy of this decoder that can look at tokens of that width.
+    def with_context(
+        self, context_width: int, closed: bool = False, **changes
+    ) -> GenerationHead:
+        """A copy of this language model with new eyes, for tokens of that width.
 
-        What it knows stays; the new cross-attentions start closed, so until they are
-        trained the copy says the same as the original. ``changes`` are arguments of the
-        head that shall differ (``dropout``, say).
+        What it knows of words stays. ``closed`` and ``changes`` as in :meth:`from_bert`.
         """
         arguments = self._arguments | {"context_width": context_width} | changes
         head = type(self)(**arguments)
         head.load_state_dict(self.state_dict(), strict=False)
-        head.close_eyes()
+        if closed:
+            head.close_eyes()
         return head
 
     def close_eyes(self) -> None:
-        """Set the output of each cross-attention to zero: a language model again."""
+        """Set the output of each cross-attention to zero.
+
+        A pre-norm decoder then says what it said as a language model, whatever it is
+        shown, until training opens the eyes again.
+        """
         for block in self.blocks:
             if block.cross is not None:
                 nn.init.zeros_(block.cross.out.weight)

@@ -72,7 +72,8 @@ def pretrain_language_model(folder: Path, seed: int = 0, steps: int = 4000):
     config = TrainingConfig(
         steps=steps,
         batch_size=64,
-        learning_rate=2e-3,
+        learning_rate=5e-4,
+        weight_decay=1.0,  # keeps its inner vectors short, so that others can be heard
         folder=str(folder),
         save_every=1000,
         seed=seed,

@@ -63,6 +63,17 @@ class CaptionedScenes(Dataset):
             "index": int(index),
         }
 
+    @property
+    def references(self) -> list[list[str]]:
+        """The true captions of each picture: here one."""
+        return [[caption] for caption in self.captions]
+
+    def picture(self, number: int) -> Tensor:
+        """What the model is shown of one picture: its pixels, (3, H, W) uint8."""
+        return self.images[number]
+
+    pixels = picture
+
 
 class Collate:
     """Put items into one batch.

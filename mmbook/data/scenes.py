@@ -93,7 +93,7 @@ def sample_scenes(
     Parameters
     ----------
     count : number of scenes.
-    objects : how many things a scene may have; each is equally likely.
+    objects : how many things a scene may have, 1 to 3; each is equally likely.
     pairs : which pairs of colour and shape may occur. ``"seen"`` leaves out
         ``HELD_OUT`` (training); in ``"held-out"`` scenes every thing is one of them
         (the hardest test); ``"all"`` takes any.
@@ -105,8 +105,8 @@ def sample_scenes(
     }
     if pairs not in pools:
         raise ValueError(f"pairs must be one of {', '.join(pools)}; got {pairs!r}")
-    if not objects or min(objects) < 1 or max(objects) > 4:
-        raise ValueError(f"objects must name numbers from 1 to 4; got {objects}")
+    if not objects or min(objects) < 1 or max(objects) > 3:
+        raise ValueError(f"objects must name numbers from 1 to 3; got {objects}")
     rng = random.Random(f"scenes {seed}")
     return [_draw(rng, rng.choice(objects), pools[pairs]) for _ in range(count)]
 
