@@ -103,6 +103,11 @@ class Collate:
         if not items:
             raise ValueError("no items to put into a batch: the list is empty")
         known, batch = items[0].keys(), {}
+        if any(item.keys() != known for item in items):
+            kinds = sorted({", ".join(sorted(item)) for item in items})
+            raise ValueError(
+                f"items of one batch must hold the same; got {' | '.join(kinds)}"
+            )
         if "image" in known:
             batch["image"] = stack_images([item["image"] for item in items])
         if "text" in known:

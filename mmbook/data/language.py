@@ -158,12 +158,14 @@ def scene_tokenizer(extra_words: Iterable[str] = ()):
     """A fast tokenizer of transformers with one token per word of the grammar.
 
     ``extra_words`` are put behind the grammar's own (answers of a question task, say).
+    Capital letters make no difference.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     words = [*SPECIAL_TOKENS.values(), *vocabulary()]
-    words += [word for word in dict.fromkeys(extra_words) if word not in set(words)]
+    extra = dict.fromkeys(word.lower() for word in extra_words)
+    words += [word for word in extra if word not in words]
     ids = {word: index for index, word in enumerate(words)}
     core = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk_token"]))
     core.normalizer = normalizers.Lowercase()

@@ -41,6 +41,11 @@ class Fusion(Configured):
         aligned = {}
         for name in self.modalities:
             if name in tokens:
+                if tokens[name].width != self.project[name].in_features:
+                    raise ValueError(
+                        f"this fusion takes {name} tokens of width "
+                        f"{self.project[name].in_features}; got {tokens[name].width}"
+                    )
                 values = self.project[name](tokens[name].values) + self.mark[name]
                 aligned[name] = Tokens(values, tokens[name].mask)
         return aligned

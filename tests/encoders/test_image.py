@@ -1,0 +1,121 @@
+"""Image encoders equal plain torch.nn, and transformers' ViT, with the same weights."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmbook.encoders import ConvImageEncoder, PatchImageEncoder
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def scramble(module):
+    """Weights far from any special start, norms and biases too."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_conv_encoder_equals_plain_torch(training):
+    torch.manual_seed(0)
+    twin = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 8, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+    ).train(training)
+    scramble(twin)
+    ours = ConvImageEncoder(width=8, size=20, channels=(4,)).train(training)
+    ours.stages.load_state_dict(twin.state_dict())
+    image = torch.rand(3, 3, 20, 20)
+    features = twin(image - 0.5)  # (B, 8, 5, 5)
+    tokens = ours(image)
+    for row in range(5):
+        for column in range(5):
+            number = 5 * row + column
+            expected = features[:, :, row, column] + ours.position[number]
+            torch.testing.assert_close(tokens.values[:, number], expected, **CLOSE)
+    assert tokens.values.shape == (3, 25, 8) and tokens.mask.all()
+
+
+@pytest.mark.parametrize("size", [7, 16, 20, 33])
+def test_conv_encoder_takes_sizes_that_do_not_halve(size):
+    encoder = ConvImageEncoder(width=8, size=size, channels=(4, 4))
+    side = -(-size // 8)
+    assert encoder(torch.rand(2, 3, size, size)).values.shape == (2, side**2, 8)
+
+
+@torch.no_grad()
+def copy_vit(vit, ours):
+    """By type and order: the names in transformers changed more than once."""
+    linears = [m for m in vit.modules() if isinstance(m, nn.Linear)]
+    norms = [m for m in vit.modules() if isinstance(m, nn.LayerNorm)]
+    for number, block in enumerate(ours.blocks):
+        attention, forward = block.attention, block.feed_forward
+        parts = [attention.query, attention.key, attention.value, attention.out]
+        parts += [forward[0], forward[2]]
+        for part, linear in zip(parts, linears[6 * number :], strict=False):
+            part.load_state_dict(linear.state_dict())
+        block.attention_norm.load_state_dict(norms[2 * number].state_dict())
+        block.feed_forward_norm.load_state_dict(norms[2 * number + 1].state_dict())
+    ours.norm.load_state_dict(norms[-1].state_dict())
+    embeddings = vit.embeddings
+    ours.patches.load_state_dict(embeddings.patch_embeddings.projection.state_dict())
+    ours.summary.copy_(embeddings.cls_token[0])
+    ours.position.copy_(embeddings.position_embeddings[0])
+
+
+def test_patch_encoder_equals_transformers_vit():
+    from transformers import ViTConfig, ViTModel
+
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        image_size=24,
+        patch_size=8,
+    )
+    vit = ViTModel(config, add_pooling_layer=False).eval()
+    scramble(vit)
+    ours = PatchImageEncoder(16, 2, 4, 24, 8, hidden=24).eval()
+    copy_vit(vit, ours)
+    image = torch.rand(3, 3, 24, 24)
+    expected = vit(pixel_values=2 * image - 1).last_hidden_state  # ViT reads −1 … 1
+    tokens = ours(image)
+    assert tokens.values.shape == (3, 10, 16)
+    torch.testing.assert_close(tokens.values, expected, **CLOSE)
+
+
+def test_patches_are_read_row_by_row():
+    encoder = PatchImageEncoder(8, layers=0, size=16, patch=8)
+    image = torch.zeros(1, 3, 16, 16)
+    before = encoder(image).values
+    image[:, :, :8, 8:] = 1.0  # above, right
+    changed = (encoder(image).values != before).any(-1)[0]
+    assert changed.tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("make", [ConvImageEncoder, PatchImageEncoder])
+def test_wrong_images_are_named(make):
+    encoder = make(width=8, size=16)
+    for image, words in (
+        (torch.rand(8, 16, 16, 3), r"\(B, 3, H, W\).*\(8, 16, 16, 3\).*channels first"),
+        (torch.rand(3, 16, 16), r"\(B, 3, H, W\).*\(3, 16, 16\)"),
+        (torch.zeros(1, 3, 16, 16, dtype=torch.uint8), "uint8: divide by 255"),
+        (torch.rand(1, 3, 16, 12), "16 pixels high and wide.*16 × 12: resize"),
+        (torch.rand(1, 3, 32, 32), "16 pixels high and wide.*32 × 32: resize"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            encoder(image)
+
+
+def test_a_patch_must_divide_the_size():
+    with pytest.raises(ValueError, match="divide size; got 7 and 48"):
+        PatchImageEncoder(patch=7)
