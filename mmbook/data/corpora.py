@@ -2,20 +2,23 @@
 
 Captioned photographs come in two forms that most collections use: COCO's (a json with
 ``images`` and ``annotations``) and Flickr8k's (a ``captions.txt`` with a picture's name
-and a caption in each line).
+and a caption in each line). Pictures are read when they are asked for.
 """
 
 from __future__ import annotations
 
+import copy
 import csv
+import hashlib
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,8 +26,10 @@ from torch.utils.data import Dataset
 class Photographs(Dataset):
     """Photographs with several human captions each (带描述的照片).
 
-    Items are ``{"image": (3, size, size) uint8, "caption": str, "index": int}``, one for
-    each pair of a photograph and a caption; ``index`` is the photograph's number.
+    Items are ``{"image": (3, size, size) uint8, "caption": str, "captions": list,
+    "index": int}``, one for each pair of a photograph and a caption; ``captions`` are
+    all of the photograph, ``index`` is its number. :meth:`per_image` has one item for
+    each photograph instead.
 
     Parameters
     ----------
@@ -37,19 +42,20 @@ class Photographs(Dataset):
 
     def __init__(
         self,
-        files: Sequence[Path],
+        files: Sequence[Path | TableImage],
         captions: Sequence[Sequence[str]],
         size: int = 224,
         features: Tensor | None = None,
     ):
-        if not files or len(files) != len(captions):
+        if not len(files) or len(files) != len(captions):
             raise ValueError(
                 f"as many pictures as lists of captions are needed, at least one; got "
                 f"{len(files)} and {len(captions)}"
             )
         if features is not None and len(features) != len(files):
             raise ValueError(f"{len(files)} pictures; got features of {len(features)}")
-        self.files, self.size, self.features = list(files), size, features
+        self.files = [f if isinstance(f, TableImage) else Path(f) for f in files]
+        self.size, self.features = size, features
         self.references = [list(group) for group in captions]
         self.pairs = [
             (picture, text)
@@ -62,32 +68,47 @@ class Photographs(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         picture, caption = self.pairs[index]
-        return {"image": self.picture(picture), "caption": caption, "index": picture}
+        return {"caption": caption, **self._shared(picture)}
+
+    def _shared(self, number: int) -> dict:
+        captions = self.references[number]
+        return {"image": self.picture(number), "captions": captions, "index": number}
+
+    def per_image(self) -> Dataset:
+        """The same without ``caption``: one item a photograph, for testing."""
+        return _PerImage(self)
 
     def picture(self, number: int) -> Tensor:
         """Pixels (3, size, size) uint8 of one photograph, or its kept features."""
         if self.features is not None:
             return self.features[number]
-        return read_image(self.files[number], self.size)
+        return self.pixels(number)
 
     def pixels(self, number: int) -> Tensor:
         """Pixels (3, size, size) uint8 of one photograph, also if features are kept."""
-        return read_image(self.files[number], self.size)
+        file = self.files[number]
+        if isinstance(file, TableImage):
+            return square(file.open(), self.size)
+        return read_image(file, self.size)
 
     def with_features(self, features: Tensor) -> Photographs:
         """The same photographs with the outputs of a frozen encoder in their place."""
         return Photographs(self.files, self.references, self.size, features)
 
+    def fingerprint(self) -> str:
+        """A short name for these pictures: other files, dates or sizes give another."""
+        digest = hashlib.sha256(str(self.size).encode())
+        for file in self.files:
+            digest.update(f"\n{file}".encode())
+            if isinstance(file, Path):
+                found = file.stat()
+                digest.update(f" {found.st_size} {found.st_mtime_ns}".encode())
+        return digest.hexdigest()[:16]
+
     def split(self, share: float, seed: int = 0) -> tuple[Photographs, Photographs]:
         """Two sets that have no photograph in common; the second has this share."""
-        order = list(range(len(self.files)))
-        random.Random(seed).shuffle(order)
-        second = max(1, round(share * len(order)))
-        if second >= len(order):
-            raise ValueError(
-                f"a share of {share} leaves no photograph for the first set"
-            )
-        return self._only(sorted(order[second:])), self._only(sorted(order[:second]))
+        first, second = split_numbers(len(self.files), share, seed)
+        return self._only(first), self._only(second)
 
     def _only(self, numbers: list[int]) -> Photographs:
         features = None if self.features is None else self.features[numbers]
@@ -99,32 +120,73 @@ class Photographs(Dataset):
         )
 
 
+class _PerImage(Dataset):
+    """One item for each photograph, with all its captions."""
+
+    def __init__(self, photographs: Photographs):
+        self.photographs = photographs
+
+    def __len__(self) -> int:
+        return len(self.photographs.files)
+
+    def __getitem__(self, number: int) -> dict:
+        if not 0 <= number < len(self):
+            raise IndexError(f"there are {len(self)} photographs; got {number}")
+        return self.photographs._shared(number)
+
+
+@dataclass(frozen=True, repr=False)
+class TableImage:
+    """A picture in a table of the ``datasets`` library, decoded when it is opened."""
+
+    rows: Sequence
+    number: int
+    column: str
+    name: str
+
+    def open(self) -> Image.Image:
+        """The picture; says which one cannot be read."""
+        try:
+            image = self.rows[self.number][self.column]
+            image.load()
+            return image
+        except _UNREADABLE as error:
+            raise ValueError(f"cannot read the picture {self}: {error}") from error
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.number}"
+
+    __repr__ = __str__
+
+
 def captioned_photographs(
     folder: str | Path, split: str = "train", size: int = 224
 ) -> Photographs:
     """Read photographs with captions from a folder.
 
-    Looks for ``captions_{split}.json`` or ``annotations/captions_{split}.json`` in COCO's
-    form, with the pictures in ``images/`` or ``{split}/``; or for ``captions.txt`` in
-    Flickr8k's form with pictures in ``images/``, and ``split.json`` which tells for each
-    name its split.
+    Looks for captions in COCO's form in ``captions_{split}.json`` or
+    ``annotations/captions_{split}.json``, or for those of all splits in
+    ``captions.json`` (COCO's form) or ``captions.txt`` (Flickr8k's form). Pictures are
+    in ``images/``, in ``{split}/``, or beside the captions.
+
+    Where one file holds all splits, ``split.json`` tells for each name its split.
+    Without it about every fifth picture, chosen by its name, is in ``"test"``, and the
+    others are in ``"train"``. ``"all"`` takes everything.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder, no captions in it, or a picture is missing.
+    ValueError
+        If there is no such split, or a file of captions is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: where are the photographs?")
-    for name in f"captions_{split}.json", f"annotations/captions_{split}.json":
-        if (folder / name).is_file():
-            captions = _coco_captions(folder / name)
-            break
-    else:
-        captions = _flickr_captions(folder, split)
-    places = [folder / "images", folder / split, folder]
-    files = [_find(name, places) for name in captions]
+    captions = _read_captions(folder, split)
+    if not captions:
+        raise ValueError(f"no picture of the split {split!r} has captions in {folder}")
+    files = _find(list(captions), [folder / "images", folder / split, folder])
     return Photographs(files, list(captions.values()), size)
 
 
@@ -140,8 +202,10 @@ def from_hub(
 
     Parameters
     ----------
-    name, split : of the data set.
+    name, split : of the data set; a local folder in the hub's form is a name too.
     image, captions : the columns that hold the picture and its caption or captions.
+        There must be one row a picture: if a picture has a row for each caption,
+        :meth:`Photographs.split` takes the rows for different pictures.
     limit : take only the first so many.
     """
     try:
@@ -150,47 +214,37 @@ def from_hub(
         raise ImportError(
             'data sets of the hub need the extra: pip install "mmbook[hub]"'
         ) from error
-    rows = load_dataset(name, split=f"{split}[:{limit}]" if limit else split)
-    return _HubPhotographs(rows, image, captions, size)
+    rows = load_dataset(str(name), split=f"{split}[:{limit}]" if limit else split)
+    return from_table(rows, image, captions, size, f"{name}/{split}")
 
 
-class _HubPhotographs(Photographs):
-    """Photographs whose pixels are in a table with random access."""
-
-    def __init__(self, rows, image: str, captions: str, size: int, features=None):
-        missing = [name for name in (image, captions) if name not in rows.column_names]
-        if missing:
-            raise ValueError(
-                f"no column {', '.join(missing)}; there are {', '.join(rows.column_names)}"
-            )
-        groups = [[g] if isinstance(g, str) else list(g) for g in rows[captions]]
-        super().__init__(range(len(rows)), groups, size, features)
-        self.rows, self.columns = rows, (image, captions)
-
-    def pixels(self, number: int) -> Tensor:
-        """Pixels (3, size, size) uint8."""
-        return square(self.rows[int(self.files[number])][self.columns[0]], self.size)
-
-    def picture(self, number: int) -> Tensor:
-        """Pixels, or kept features."""
-        return self.pixels(number) if self.features is None else self.features[number]
-
-    def with_features(self, features: Tensor) -> Photographs:
-        """The same photographs with features in their place."""
-        return _HubPhotographs(self.rows, *self.columns, self.size, features)
-
-    def _only(self, numbers: list[int]) -> Photographs:
-        features = None if self.features is None else self.features[numbers]
-        return _HubPhotographs(
-            self.rows.select(numbers), *self.columns, self.size, features
+def from_table(
+    rows,
+    image: str = "image",
+    captions: str = "captions",
+    size: int = 224,
+    name: str = "table",
+) -> Photographs:
+    """Captioned photographs from a loaded ``datasets.Dataset``, named for messages."""
+    missing = [
+        column for column in (image, captions) if column not in rows.column_names
+    ]
+    if missing:
+        raise ValueError(
+            f"no column {', '.join(missing)}; there are {', '.join(rows.column_names)}"
         )
+    groups = [[g] if isinstance(g, str) else list(g) for g in rows[captions]]
+    files = [TableImage(rows, number, image, name) for number in range(len(groups))]
+    return Photographs(files, groups, size)
 
 
 class EasyVQA(Dataset):
     """easy-VQA (https://github.com/vzhou842/easy-VQA, MIT): questions on simple shapes.
 
-    Items are ``{"image": (3, 64, 64) uint8, "text": question, "label": int}``; pictures are
-    read once and shared by their questions.
+    Items are ``{"image": (3, 64, 64) uint8, "text": question, "label": int,
+    "answer": str, "index": int}``; ``index`` is the picture's number. Pictures are read
+    once and shared by their questions; ``answers`` lists the possible answers in the
+    order of the labels.
 
     Parameters
     ----------
@@ -202,17 +256,17 @@ class EasyVQA(Dataset):
     def __init__(self, folder: str | Path, split: str, features: Tensor | None = None):
         folder = Path(folder)
         folder = folder / "data" if (folder / "data").is_dir() else folder
-        questions = folder / split / "questions.json"
-        if not questions.is_file():
-            raise FileNotFoundError(f"no {split}/questions.json in {folder}")
-        rows = json.loads(questions.read_text(encoding="utf-8"))
-        self.answers = (folder / "answers.txt").read_text(encoding="utf-8").split()
+        rows = _read_questions(folder / split / "questions.json")
+        self.answers = _read_answers(folder / "answers.txt")
+        unknown = sorted({answer for _, answer, _ in rows} - set(self.answers))
+        if unknown:
+            raise ValueError(f"{folder / 'answers.txt'} lacks {', '.join(unknown)}")
         self.questions = [question for question, _, _ in rows]
         self.labels = [self.answers.index(answer) for _, answer, _ in rows]
         names = sorted({picture for _, _, picture in rows})
         place = {name: number for number, name in enumerate(names)}
         self.pictures = [place[picture] for _, _, picture in rows]
-        files = [folder / split / "images" / f"{name}.png" for name in names]
+        files = _find([f"{name}.png" for name in names], [folder / split / "images"])
         self.images = torch.stack([read_image(file, 64) for file in files])
         self.features = features
 
@@ -225,7 +279,35 @@ class EasyVQA(Dataset):
             "image": shown[self.pictures[index]],
             "text": self.questions[index],
             "label": self.labels[index],
+            "answer": self.answers[self.labels[index]],
+            "index": self.pictures[index],
         }
+
+    def with_features(self, features: Tensor) -> EasyVQA:
+        """The same questions with the outputs of a frozen encoder for ``images``."""
+        if len(features) != len(self.images):
+            raise ValueError(
+                f"{len(self.images)} pictures; got {len(features)} features"
+            )
+        twin = copy.copy(self)
+        twin.features = features
+        return twin
+
+    def split(self, share: float, seed: int = 0) -> tuple[EasyVQA, EasyVQA]:
+        """Two sets that have no picture in common; the second has this share."""
+        first, second = split_numbers(len(self.images), share, seed)
+        return self._only(first), self._only(second)
+
+    def _only(self, numbers: list[int]) -> EasyVQA:
+        place = {old: new for new, old in enumerate(numbers)}
+        kept = [row for row, old in enumerate(self.pictures) if old in place]
+        part = copy.copy(self)
+        part.questions = [self.questions[row] for row in kept]
+        part.labels = [self.labels[row] for row in kept]
+        part.pictures = [place[self.pictures[row]] for row in kept]
+        part.images = self.images[numbers]
+        part.features = None if self.features is None else self.features[numbers]
+        return part
 
 
 def easy_vqa(folder: str | Path, split: str = "train") -> EasyVQA:
@@ -233,20 +315,48 @@ def easy_vqa(folder: str | Path, split: str = "train") -> EasyVQA:
     return EasyVQA(folder, split)
 
 
+def split_numbers(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Numbers below ``count`` in two sorted groups, the second with this share of them.
+
+    Raises
+    ------
+    ValueError
+        If one of the groups would be empty.
+    """
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    second = round(share * count)
+    if not 0 < second < count:
+        raise ValueError(
+            f"a share of {share} of {count} pictures leaves one of the sets empty; it "
+            "must be between 0 and 1"
+        )
+    return sorted(order[second:]), sorted(order[:second])
+
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
 def read_image(file: str | Path, size: int) -> Tensor:
-    """A picture file as (3, size, size) uint8: shorter side resized, middle cropped."""
+    """A picture file as (3, size, size) uint8: shorter side resized, middle cropped.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it is not there, or is damaged or no picture; both name the file.
+    """
     try:
         with Image.open(file) as image:
             return square(image, size)
     except FileNotFoundError:
-        raise
-    except (UnidentifiedImageError, OSError) as error:
+        raise FileNotFoundError(f"no picture {file}") from None
+    except _UNREADABLE as error:
         raise ValueError(f"cannot read the picture {file}: {error}") from error
 
 
 def square(image: Image.Image, size: int) -> Tensor:
-    """A PIL image as (3, size, size) uint8."""
-    image = image.convert("RGB")
+    """A PIL image as (3, size, size) uint8, turned as the camera says."""
+    image = ImageOps.exif_transpose(image).convert("RGB")
     scale = size / min(image.size)
     wide, high = (max(size, round(side * scale)) for side in image.size)
     image = image.resize((wide, high), Image.Resampling.BICUBIC)
@@ -255,45 +365,112 @@ def square(image: Image.Image, size: int) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
+def _read_captions(folder: Path, split: str) -> dict[str, list[str]]:
+    """By the picture's name, its captions."""
+    for name in f"captions_{split}.json", f"annotations/captions_{split}.json":
+        if (folder / name).is_file():
+            return _coco_captions(folder / name)
+    if (folder / "captions.json").is_file():
+        captions = _coco_captions(folder / "captions.json")
+    elif (folder / "captions.txt").is_file():
+        captions = _flickr_captions(folder / "captions.txt")
+    else:
+        found = sorted(str(f.relative_to(folder)) for f in folder.rglob("captions*"))
+        raise FileNotFoundError(
+            f"{folder} has neither captions_{split}.json (COCO's form) nor "
+            "captions.txt (Flickr8k's form); there is "
+            f"{', '.join(found) or 'no file of captions'}"
+        )
+    return _of_split(captions, folder / "split.json", split)
+
+
+def _of_split(captions: dict, table: Path, split: str) -> dict[str, list[str]]:
+    if split == "all":
+        return captions
+    if table.is_file():
+        belongs = _read_json(table)
+    else:
+        belongs = {name: "train" if _fifth(name) else "test" for name in captions}
+    known = sorted({*belongs.values(), "all"})
+    if split not in known:
+        raise ValueError(f"split must be one of {', '.join(known)}; got {split!r}")
+    return {name: g for name, g in captions.items() if belongs.get(name) == split}
+
+
+def _fifth(name: str) -> int:
+    """0 for about every fifth name, the same on every machine."""
+    return int(hashlib.sha1(name.encode()).hexdigest(), 16) % 5
+
+
 def _coco_captions(file: Path) -> dict[str, list[str]]:
-    table = json.loads(file.read_text(encoding="utf-8"))
-    names = {image["id"]: image["file_name"] for image in table["images"]}
+    table = _read_json(file)
+    try:
+        names = {image["id"]: image["file_name"] for image in table["images"]}
+        said = [(row["image_id"], row["caption"]) for row in table["annotations"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} is not in COCO's form (images with id and file_name, annotations "
+            f"with image_id and caption): {error!r}"
+        ) from error
     captions: dict[str, list[str]] = {name: [] for name in names.values()}
-    for row in table["annotations"]:
-        if row["image_id"] not in names:
+    for picture, text in said:
+        if picture not in names:
             raise ValueError(
-                f"{file}: a caption is for picture {row['image_id']}, which "
-                "is not among the images"
+                f"{file}: a caption is for picture {picture}, which is not among the "
+                "images"
             )
-        captions[names[row["image_id"]]].append(row["caption"].strip())
+        captions[names[picture]].append(text.strip())
     return {name: group for name, group in captions.items() if group}
 
 
-def _flickr_captions(folder: Path, split: str) -> dict[str, list[str]]:
-    table = folder / "captions.txt"
-    if not table.is_file():
-        raise FileNotFoundError(
-            f"{folder} has neither captions_{split}.json (COCO's form) nor captions.txt "
-            "(Flickr8k's form)"
-        )
+def _flickr_captions(file: Path) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
-    with table.open(encoding="utf-8", newline="") as handle:
-        for row in csv.reader(handle):
-            if len(row) >= 2 and row[0] != "image":
-                captions.setdefault(row[0], []).append(",".join(row[1:]).strip())
-    if (folder / "split.json").is_file():
-        belongs = json.loads((folder / "split.json").read_text(encoding="utf-8"))
-        known = sorted(set(belongs.values()))
-        if split not in known:
-            raise ValueError(f"split must be one of {', '.join(known)}; got {split!r}")
-        captions = {
-            n: group for n, group in captions.items() if belongs.get(n) == split
-        }
+    lines = file.read_text(encoding="utf-8-sig").split("\n")
+    for number, line in enumerate(map(str.rstrip, lines), start=1):
+        if not line or (number == 1 and line.split(",")[0] == "image"):
+            continue
+        name, *text = next(csv.reader([line]))
+        if not text or not "".join(text).strip():
+            raise ValueError(
+                f"{file}, line {number}: expected image,caption; got {line!r}"
+            )
+        captions.setdefault(name, []).append(",".join(text).strip())
     return captions
 
 
-def _find(name: str, places: Sequence[Path]) -> Path:
-    for place in places:
-        if (place / name).is_file():
-            return place / name
-    raise FileNotFoundError(f"no picture {name} in {', '.join(map(str, places))}")
+def _read_questions(file: Path) -> list[tuple[str, str, int]]:
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no {file}: give the folder of easy-VQA, and the split train or test"
+        )
+    rows = _read_json(file)
+    if not rows or any(len(row) != 3 for row in rows):
+        raise ValueError(f"{file} must list [question, answer, picture]")
+    return rows
+
+
+def _read_answers(file: Path) -> list[str]:
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file}, which lists the answers")
+    return file.read_text(encoding="utf-8").split()
+
+
+def _read_json(file: Path):
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged or cut off: {error}") from error
+
+
+def _find(names: Sequence[str], places: Sequence[Path]) -> list[Path]:
+    """Where the pictures are, all of them."""
+    found = [
+        next((p / name for p in places if (p / name).is_file()), None) for name in names
+    ]
+    missing = [name for name, file in zip(names, found, strict=True) if file is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(names)} pictures are not there, the first is "
+            f"{missing[0]}; looked in {', '.join(map(str, places))}"
+        )
+    return found

@@ -107,7 +107,11 @@ def load_bert(name_or_folder: str):
             f"{name_or_folder} is a {config.model_type!r} checkpoint; give a BERT"
         )
     return BertModel.from_pretrained(
-        name_or_folder, dtype=torch.float32, add_pooling_layer=False
+        name_or_folder,
+        dtype=torch.float32,
+        add_pooling_layer=False,
+        is_decoder=False,
+        add_cross_attention=False,
     )
 
 
@@ -142,8 +146,6 @@ def copy_bert(bert, embedding: TextEmbedding, blocks: nn.ModuleList) -> None:
     embedding.norm.load_state_dict(source.LayerNorm.state_dict())
     for layer, block in zip(bert.encoder.layer, blocks, strict=True):
         copy_bert_attention(layer.attention, block.attention, block.attention_norm)
-        if block.cross is not None and hasattr(layer, "crossattention"):
-            copy_bert_attention(layer.crossattention, block.cross, block.cross_norm)
         block.feed_forward[0].load_state_dict(layer.intermediate.dense.state_dict())
         block.feed_forward[2].load_state_dict(layer.output.dense.state_dict())
         block.feed_forward_norm.load_state_dict(layer.output.LayerNorm.state_dict())

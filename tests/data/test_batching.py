@@ -7,8 +7,8 @@ from mmbook.data.batching import (
     CaptionedScenes,
     Collate,
     end_token,
-    start_token,
     stack_images,
+    start_token,
     token_ids,
 )
 from mmbook.data.language import describe, is_complete, scene_tokenizer
@@ -48,7 +48,9 @@ def test_a_batch_of_captions():
     data = CaptionedScenes(sample_scenes(8, 0))
     batch = Collate(TOKENIZER)([data[i] for i in range(8)])
     assert set(batch) == {"image", "labels"}
-    assert batch["image"].shape == (8, 3, 48, 48) and batch["image"].dtype == torch.float32
+    assert (
+        batch["image"].shape == (8, 3, 48, 48) and batch["image"].dtype == torch.float32
+    )
     assert 0 <= batch["image"].min() and batch["image"].max() <= 1
     for row, caption in zip(batch["labels"], data.captions, strict=True):
         real = row[row != IGNORED]
@@ -70,7 +72,10 @@ def test_labels_are_class_numbers():
 
 
 def test_a_question_with_an_answer_has_both():
-    items = [{"text": "a star", "caption": "red"}, {"text": "a ring", "caption": "blue"}]
+    items = [
+        {"text": "a star", "caption": "red"},
+        {"text": "a ring", "caption": "blue"},
+    ]
     batch = Collate(TOKENIZER)(items)
     assert batch["text"].shape == batch["labels"].shape == (2, 2)
 
@@ -120,7 +125,9 @@ def test_empty_sets_are_named():
 
 
 def test_unknown_words_are_named():
-    with pytest.raises(ValueError, match=r"unknown words 'pink', 'cat' in 'a pink cat'"):
+    with pytest.raises(
+        ValueError, match=r"unknown words 'pink', 'cat' in 'a pink cat'"
+    ):
         Collate(TOKENIZER)([{"caption": "a star"}, {"caption": "a pink cat"}])
 
 
@@ -143,5 +150,5 @@ def test_a_missing_tokenizer_and_uneven_images_are_named():
 
 
 def test_items_that_do_not_hold_the_same_are_named():
-    with pytest.raises(ValueError, match="caption.*image"):
+    with pytest.raises(ValueError, match=r"caption.*image"):
         Collate(TOKENIZER)([{"caption": "a star"}, {"image": torch.zeros(3, 4, 4)}])

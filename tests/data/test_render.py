@@ -44,7 +44,9 @@ def test_the_centre_has_the_things_colour(shape, colour):
 def test_a_ring_is_hollow():
     picture = render([one("ring", "blue")], size=50, noise=0)[0]
     assert picture[:, 25, 25].tolist() == pytest.approx([0.93] * 3)
-    assert picture[:, 25, 25 + round(0.76 * 10)].tolist() == pytest.approx(COLOURS["blue"])
+    assert picture[:, 25, 25 + round(0.76 * 10)].tolist() == pytest.approx(
+        COLOURS["blue"]
+    )
 
 
 def test_y_points_downwards_and_x_to_the_right():
@@ -109,7 +111,9 @@ def test_the_vectorised_picture_equals_a_loop_over_pixels():
                 away = distance(thing, (column + 0.5) / size, (row + 0.5) / size) * size
                 alpha = min(max(0.5 - away, 0.0), 1.0)
                 colour = COLOURS[thing.colour]
-                pixel = [p + alpha * (c - p) for p, c in zip(pixel, colour, strict=True)]
+                pixel = [
+                    p + alpha * (c - p) for p, c in zip(pixel, colour, strict=True)
+                ]
             picture.append(pixel)
     slow = torch.tensor(picture).T.reshape(3, size, size)
     torch.testing.assert_close(render([Scene(things)], size, 0)[0], slow)

@@ -24,7 +24,9 @@ def test_held_out_pairs_are_never_seen():
     assert not seen & HELD_OUT
     assert seen == set(product(COLOURS, SHAPES)) - HELD_OUT
     assert set(looks(sample_scenes(300, 0, pairs="held-out"))) == HELD_OUT
-    assert set(looks(sample_scenes(3000, 0, pairs="all"))) == set(product(COLOURS, SHAPES))
+    assert set(looks(sample_scenes(3000, 0, pairs="all"))) == set(
+        product(COLOURS, SHAPES)
+    )
 
 
 def test_held_out_pairs_leave_each_colour_and_shape_to_be_learnt():
@@ -91,7 +93,7 @@ def test_things_that_do_not_exist(arguments, words):
 
 
 def test_wrong_requests_are_named():
-    with pytest.raises(ValueError, match="pairs must be one of seen.*'unseen'"):
+    with pytest.raises(ValueError, match=r"pairs must be one of seen.*'unseen'"):
         sample_scenes(1, 0, pairs="unseen")
     for objects in ((), (0, 1), (4,)):
         with pytest.raises(ValueError, match="numbers from 1 to 3"):

@@ -117,8 +117,12 @@ def test_order_matters_and_the_encoder_looks_both_ways():
     torch.manual_seed(0)
     encoder = TextEncoder(20, 16, 1, 4, 8).eval()
     first = encoder(torch.tensor([[1, 2, 3]])).values
-    assert not torch.allclose(first[:, 1], encoder(torch.tensor([[1, 2, 4]])).values[:, 1])
-    assert not torch.allclose(first[:, 1], encoder(torch.tensor([[3, 2, 1]])).values[:, 1])
+    assert not torch.allclose(
+        first[:, 1], encoder(torch.tensor([[1, 2, 4]])).values[:, 1]
+    )
+    assert not torch.allclose(
+        first[:, 1], encoder(torch.tensor([[3, 2, 1]])).values[:, 1]
+    )
 
 
 def test_wrong_texts_are_named():
