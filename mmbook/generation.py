@@ -17,7 +17,6 @@ from .tokens import Tokens
 METHODS = ("greedy", "beam", "sample")
 
 
-@torch.inference_mode()
 def generate(
     model,
     batch: dict[str, Tensor],
@@ -60,19 +59,24 @@ def generate(
             f"decoder has positions for; got {max_new_tokens}"
         )
     inputs = {name: value for name, value in batch.items() if name != "labels"}
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        tokens = model.encode(inputs)
-        if method == "beam":
-            settings = (max_new_tokens, beams, length_penalty, use_cache)
-            return _beam_search(head, tokens, *settings)
-        choose = _greedy
-        if method == "sample":
-            choose = _sampler(temperature, top_k, top_p, seed, tokens.values.device)
-        return _one_by_one(head, tokens, max_new_tokens, choose, use_cache)
+        with torch.inference_mode():
+            tokens = model.encode(inputs)
+            if method == "beam":
+                settings = (max_new_tokens, beams, length_penalty, use_cache)
+                ids = _beam_search(head, tokens, *settings)
+            else:
+                choose = _greedy
+                if method == "sample":
+                    device = tokens.values.device
+                    choose = _sampler(temperature, top_k, top_p, seed, device)
+                ids = _one_by_one(head, tokens, max_new_tokens, choose, use_cache)
+        return ids.clone()  # an ordinary tensor: one may train on what was said
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training
 
 
 def to_text(ids: Tensor, tokenizer) -> list[str]:
@@ -91,14 +95,15 @@ def _one_by_one(
     ids[:, 0] = head.start
     cache = head.new_cache(steps) if use_cache else None
     ended = torch.zeros(rows, dtype=torch.bool, device=ids.device)
+    lengths = torch.zeros(rows, dtype=torch.long, device=ids.device)
     for step in range(steps):
         word = choose(_next_logits(head, ids[:, : step + 1], tokens, cache))
         ids[:, step + 1] = word.masked_fill(ended, head.pad)
+        lengths += ~ended
         ended |= word == head.end
         if _look(step, ids.device) and ended.all():
             break
-    ids = ids[:, 1 : step + 2]
-    return ids[:, : max(1, int((ids != head.pad).sum(1).max()))]
+    return ids[:, 1 : 1 + int(lengths.max())]
 
 
 def _beam_search(
@@ -118,6 +123,7 @@ def _beam_search(
     scores[:, 0] = 0.0  # all beams are equal at first: let one of them branch
     best = torch.full((rows,), float("-inf"), device=device)
     result = torch.full((rows, steps), head.pad, device=device)
+    lengths = torch.zeros(rows, dtype=torch.long, device=device)
     cache = head.new_cache(steps) if use_cache else None
     base = torch.arange(rows, device=device)[:, None] * beams  # (B, 1)
     for step in range(steps):
@@ -132,7 +138,8 @@ def _beam_search(
         last = step == steps - 1
         ended = (word == head.end) | last
         rated = (top / (step + 1) ** penalty).masked_fill(~ended, float("-inf"))
-        _keep_best(best, result, rated[:, :beams], candidates[:, :beams], head.pad)
+        kept = (best, result, lengths)
+        _keep_best(*kept, rated[:, :beams], candidates[:, :beams])
         top = top.masked_fill(word == head.end, float("-inf"))
         scores, chosen = top.topk(beams)
         order = (base + parent.gather(1, chosen)).flatten()
@@ -140,19 +147,21 @@ def _beam_search(
         ids[:, step + 1] = word.gather(1, chosen).flatten()
         if cache is not None:
             cache.reorder(order, context=False)  # beams of one row share its context
-        if last or (_look(step, device) and _settled(best, scores, step, steps, penalty)):
+        if last or (
+            _look(step, device) and _settled(best, scores, step, steps, penalty)
+        ):
             break
-    return result[:, : max(1, int((result != head.pad).sum(1).max()))]
+    return result[:, : int(lengths.max())]
 
 
-def _keep_best(best, result, rated, candidates, pad: int) -> None:
+def _keep_best(best, result, lengths, rated, candidates) -> None:
     """Where an ended sentence beats the best so far, put it in its place."""
     score, index = rated.max(1)
-    better = score > best
-    best[better] = score[better]
-    rows = torch.arange(len(best), device=best.device)[better]
-    result[rows] = pad
-    result[rows, : candidates.shape[-1]] = candidates[rows, index[better]]
+    better, length = score > best, candidates.shape[-1]
+    words = candidates.gather(1, index[:, None, None].expand(-1, 1, length))[:, 0]
+    best.copy_(torch.where(better, score, best))
+    result[:, :length] = torch.where(better[:, None], words, result[:, :length])
+    lengths.masked_fill_(better, length)
 
 
 def _settled(best, scores, step, steps, penalty) -> bool:
@@ -224,5 +233,10 @@ def _generation_head(model) -> GenerationHead:
         raise TypeError(
             "generate needs a model with a GenerationHead; this one has "
             f"{type(head).__name__ if head is not None else 'no head'}"
+        )
+    if not hasattr(model, "encode"):
+        raise TypeError(
+            f"generate needs a model that encodes its batch; {type(model).__name__} has "
+            "nothing to look at"
         )
     return head

@@ -29,13 +29,14 @@ class ClassificationHead(Configured):
         self, width: int, classes: int, hidden: int | None = None, dropout: float = 0.0
     ):
         super().__init__()
+        self.width = width
         inner = [nn.Linear(width, hidden), nn.GELU()] if hidden else []
         last = nn.Linear(hidden or width, classes)
         self.layers = nn.Sequential(*inner, nn.Dropout(dropout), last)
 
     def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
         """Logits (B, classes), and the cross-entropy if there are labels (B,)."""
-        logits = self.layers(tokens.pooled())
+        logits = self.layers(_pooled(tokens, self.width))
         loss = None if labels is None else cross_entropy(logits, labels, items=items)
         return logits, loss
 
@@ -112,6 +113,7 @@ class GenerationHead(Configured):
                 (len(tokens), 1), self.start, device=tokens.values.device
             )
             return self.decode(first, tokens), None
+        self._check(tokens, labels)
         logits = self.decode(self.shifted(labels), tokens)
         return logits, cross_entropy(logits, labels, self.smoothing, items)
 
@@ -123,6 +125,11 @@ class GenerationHead(Configured):
         With a cache, ``ids`` are the new words only; keys and values of the earlier ones,
         and of the tokens, are taken from it.
         """
+        if tokens is not None and any(block.cross is None for block in self.blocks):
+            raise ValueError(
+                "this decoder has no eyes for the tokens it was given: make it with "
+                "context_width=…, or take with_context(…) of it"
+            )
         x = self.embedding(ids, cache.length if cache else 0)
         context = tokens.values if tokens is not None else None
         context_mask = tokens.mask if tokens is not None else None
@@ -138,6 +145,14 @@ class GenerationHead(Configured):
         return F.linear(
             self.transform(self.norm(x)), self.embedding.word.weight, self.bias
         )
+
+    def _check(self, tokens: Tokens | None, labels: Tensor) -> None:
+        rows = len(labels) if tokens is None else len(tokens)
+        if labels.ndim != 2 or len(labels) != rows:
+            raise ValueError(
+                f"labels must be (B, L) token numbers with B = {rows}; got "
+                f"{tuple(labels.shape)}"
+            )
 
     def shifted(self, labels: Tensor) -> Tensor:
         """What the decoder reads: ``start``, then the labels but the last one."""
@@ -173,6 +188,11 @@ class GenerationHead(Configured):
         bert = load_bert(name_or_folder)
         arguments = bert_arguments(bert.config) | changes
         if layers is not None:
+            if not 1 <= layers <= arguments["layers"]:
+                raise ValueError(
+                    f"layers must be 1 to {arguments['layers']}, as many as "
+                    f"{name_or_folder} has; got {layers}"
+                )
             bert.encoder.layer = bert.encoder.layer[:layers]
             arguments["layers"] = layers
         head = cls(context_width=context_width, **arguments)
@@ -216,7 +236,8 @@ class EmbeddingHead(Configured):
 
     def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
         """The embedding; it has no loss of its own (pairs have: ``contrastive``)."""
-        return F.normalize(self.project(tokens.pooled()), dim=-1), None
+        pooled = _pooled(tokens, self.project.in_features)
+        return F.normalize(self.project(pooled), dim=-1), None
 
 
 class PairHead(Configured):
@@ -239,6 +260,17 @@ class PairHead(Configured):
 
     def forward(self, tokens: dict[str, Tokens], labels=None, items=None):
         """Scores (B, B) of each first with each second, and their InfoNCE."""
+        if set(tokens) != set(self.heads):
+            raise ValueError(
+                f"a pair needs {' and '.join(self.heads)}; got "
+                f"{', '.join(tokens) or 'nothing'}"
+            )
         first, second = (head(tokens[name])[0] for name, head in self.heads.items())
         scale = self.log_scale.clamp(max=math.log(100)).exp()
         return scale * first @ second.T, contrastive(first, second, scale)
+
+
+def _pooled(tokens: Tokens, width: int) -> Tensor:
+    if tokens.width != width:
+        raise ValueError(f"this head takes tokens of width {width}; got {tokens.width}")
+    return tokens.pooled()

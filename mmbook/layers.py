@@ -176,6 +176,11 @@ def _allowed(mask, queries, keys, causal, device, always=False) -> Tensor | None
         ones = torch.ones(queries, keys, dtype=torch.bool, device=device)
         allowed = ones.tril(keys - queries)[None, None]
     if mask is not None:
+        if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape[1] != keys:
+            raise ValueError(
+                f"a mask must be bool (B, {keys}), True = may be looked at; got "
+                f"{mask.dtype} {tuple(mask.shape)}"
+            )
         shown = mask[:, None, None, :]  # (B, 1, 1, M)
         allowed = shown if allowed is None else allowed & shown
     return allowed

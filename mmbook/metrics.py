@@ -7,13 +7,24 @@ CIDEr for free text, where it can only be compared with what people wrote.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import permutations
 
 from torch import Tensor
 
-from .data.language import is_complete, is_true, parse
+from .data.language import Facts, parse
 from .data.scenes import Scene
+
+_PUNCTUATION = "".join(c for c in string.punctuation if c not in "'-.,")
+_SPLITS = (  # in this order
+    (re.compile(f"([{re.escape(_PUNCTUATION)}])"), r" \1 "),
+    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
+    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
+    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
+)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -31,9 +42,12 @@ def attribute_accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict
 
     Returns
     -------
-    dict with shares in [0, 1]: ``exact`` (true, and nothing left out), ``true`` (nothing
-    wrong is said), ``parsed`` (a sentence of the grammar at all), and ``shapes``,
-    ``colours``, ``sizes``: this attribute is right for all things, in any order.
+    dict with shares in [0, 1]: ``exact`` (true, and nothing left out), ``true``
+    (nothing wrong is said), ``parsed`` (a sentence of the grammar at all); ``shapes``,
+    ``colours``, ``sizes``: this attribute is right for all things, in any order;
+    ``relations``: how two things lie to each other is said, and rightly (where the
+    sentence leaves open which thing is which, either reading counts), or there is one
+    thing and no relation is said.
     """
     _check_pairs(captions, scenes, "captions", "scenes")
     rows = [_judge(text, scene) for text, scene in zip(captions, scenes, strict=True)]
@@ -42,50 +56,91 @@ def attribute_accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict
 
 def _judge(text: str, scene: Scene) -> dict[str, bool]:
     try:
-        said = parse(text).things
-        parsed = True
+        facts = parse(text)
     except ValueError:
-        said, parsed = (), False
+        names = "exact", "true", "parsed", "shapes", "colours", "sizes", "relations"
+        return dict.fromkeys(names, False)
     row = {
-        "exact": is_complete(text, scene),
-        "true": is_true(text, scene),
-        "parsed": parsed,
+        "exact": facts.complete_for(scene),
+        "true": facts.true_of(scene),
+        "parsed": True,
     }
     for name in ("shape", "colour", "size"):
-        found = Counter(getattr(thing, name) for thing in said)
-        row[f"{name}s"] = found == Counter(getattr(t, name) for t in scene.things)
-    return row
+        said = Counter(getattr(thing, name) for thing in facts.things)
+        row[f"{name}s"] = said == Counter(getattr(t, name) for t in scene.things)
+    return {**row, "relations": _relation_is_right(facts, scene)}
+
+
+def _relation_is_right(facts: Facts, scene: Scene) -> bool:
+    """Does the relation hold between the things that are most like the two named?"""
+    if len(scene.things) < 2 or facts.relation is None:
+        return len(scene.things) < 2 and facts.relation is None
+    alike = {
+        pair: sum(
+            getattr(said, name) == getattr(scene.things[i], name)
+            for said, i in zip(facts.things, pair, strict=True)
+            for name in ("shape", "colour", "size")
+        )
+        for pair in permutations(range(len(scene.things)), 2)
+    }
+    best = max(alike.values())
+    return any(
+        scene.relation(*pair) == facts.relation
+        for pair, number in alike.items()
+        if number == best
+    )
+
+
+def words(text: str) -> list[str]:
+    """Words and marks in lower case, split as the ``13a`` tokeniser of sacrebleu does.
+
+    Marks stand alone, except within numbers (3.5) and words (don't, well-known).
+    HTML entities (``&amp;``) are not decoded.
+    Captions that are split already come out as they are. For languages without spaces
+    between words give the metrics ``tokenise=list``: each character is a word.
+    """
+    text = f" {text.lower()} "
+    for pattern, replacement in _SPLITS:
+        text = pattern.sub(replacement, text)
+    return text.split()
 
 
 def bleu(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], order: int = 4
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    max_order: int = 4,
+    tokenise: Callable[[str], list[str]] = words,
 ) -> float:
     r"""Corpus BLEU in [0, 100] (Papineni et al. 2002, https://aclanthology.org/P02-1040).
 
     $$\mathrm{BLEU} = 100\, \min(1, e^{1 - r/c})
     \left(\prod_{n=1}^{4} p_n\right)^{1/4}$$
 
-    $p_n$ is the share of the hypotheses' n-grams that stand in a reference, each counted
-    at most as often as in the reference that has it most often; $c$ and $r$ are the
-    lengths of the hypotheses and of the references closest to them. An order without a
-    match counts as half a match, the next as a quarter (sacrebleu's ``exp``). Words are
-    what white space separates, in lower case.
+    $p_n$ is the share of the hypotheses' n-grams that stand in a reference, each
+    counted at most as often as in the reference that has it most often; $c$ and $r$ are
+    the lengths of the hypotheses and of the references closest to them. An order
+    without a match counts as half a match, the next as a quarter (sacrebleu's ``exp``).
+    Equals ``sacrebleu --tokenize 13a --lowercase``; with ``tokenise=str.split``,
+    ``--tokenize none``.
+
+    Parameters
+    ----------
+    hypotheses, references : one sentence, and the list of what people wrote, a picture;
+        the lists may differ in length.
+    max_order : the longest n-grams that count.
+    tokenise : from a sentence to its words.
     """
     _check_references(hypotheses, references)
-    matched, possible = [0] * order, [0] * order
+    matched, possible = [0] * max_order, [0] * max_order
     said_length = true_length = 0
     for hypothesis, group in zip(hypotheses, references, strict=True):
-        said = _words(hypothesis)
-        truths = [_words(reference) for reference in group]
+        said = tokenise(hypothesis)
+        truths = [tokenise(reference) for reference in group]
         said_length += len(said)
         true_length += min((abs(len(t) - len(said)), len(t)) for t in truths)[1]
-        for n in range(1, order + 1):
-            counts = _ngrams(said, n)
-            most = Counter()
-            for truth in truths:
-                most |= _ngrams(truth, n)
-            matched[n - 1] += sum((counts & most).values())
-            possible[n - 1] += sum(counts.values())
+        for n in range(1, max_order + 1):
+            matched[n - 1] += _matches(said, truths, n)
+            possible[n - 1] += max(0, len(said) - n + 1)
     if not matched[0] or not all(possible):
         return 0.0
     logs, halved = 0.0, 1.0
@@ -93,66 +148,81 @@ def bleu(
         if not hit:
             halved *= 2
             hit = 1 / halved
-        logs += math.log(hit / all_of_them) / order
+        logs += math.log(hit / all_of_them) / max_order
     brevity = min(0.0, 1 - true_length / said_length)
     return 100 * math.exp(brevity + logs)
 
 
-def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    r"""CIDEr-D, usually between 0 and 2, at most 10 (Vedantam et al. 2015).
+def _matches(said: list[str], truths: list[list[str]], n: int) -> int:
+    """How many n-grams stand in a reference, each at most as often as there."""
+    most = Counter()
+    for truth in truths:
+        most |= _ngrams(truth, n)
+    return sum((_ngrams(said, n) & most).values())
 
-    https://arxiv.org/abs/1411.5726. Each sentence is a vector of its n-grams' counts,
-    weighted by how few pictures' references have them (tf-idf). Per order $n$, a
-    hypothesis is compared with each reference by the cosine of the two vectors, its
-    counts clipped to the reference's and the result multiplied by
-    $e^{-(l_c - l_r)^2 / 2\sigma^2}$ with $\sigma = 6$ for differing lengths; the mean over
-    references and over n = 1…4, times 10, is the score.
 
-    The rarity of n-grams is counted on ``references`` themselves, so scores of different
+def cider(
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    tokenise: Callable[[str], list[str]] = words,
+) -> float:
+    r"""CIDEr-D, often between 0 and 2, at most 10 (Vedantam et al. 2015).
+
+    https://arxiv.org/abs/1411.5726. Each sentence is a vector $g^n$ of its n-grams'
+    counts, weighted by how few pictures' references have them (tf-idf). A hypothesis
+    $c$ is compared with each reference $s$:
+
+    $$\mathrm{CIDEr}_n(c, s) = 10\, e^{-(l_c - l_s)^2 / 2\sigma^2}\,
+    \frac{\min(g^n(c), g^n(s)) \cdot g^n(s)}{\|g^n(c)\|\,\|g^n(s)\|}$$
+
+    with $\sigma = 6$ for the lengths in words; the score is the mean over references,
+    over n = 1…4 and over pictures. As in the authors' own programme, counts are not
+    divided by the sentence's length.
+
+    The rarity of n-grams is counted on ``references`` themselves, so scores of other
     test sets cannot be compared. With a single picture every n-gram is in all pictures,
-    its weight is zero, and so is the score.
+    its weight is zero, and so is the score. Sentences of fewer than four words cannot
+    reach 10: they have no n-grams of the longer orders.
     """
     _check_references(hypotheses, references)
-    groups = [[_words(reference) for reference in group] for group in references]
+    groups = [[tokenise(reference) for reference in group] for group in references]
     rarity = _rarity(groups)
     total = 0.0
     for hypothesis, group in zip(hypotheses, groups, strict=True):
-        said = _words(hypothesis)
-        total += sum(_cider_pair(said, truth, rarity) for truth in group) / len(group)
+        said = _weighted(tokenise(hypothesis), rarity)
+        total += sum(_alike(said, _weighted(t, rarity)) for t in group) / len(group)
     return 10 * total / len(hypotheses)
 
 
-def _cider_pair(said: list[str], truth: list[str], rarity: dict) -> float:
-    """Mean over n of the clipped cosine of two sentences' tf-idf vectors."""
-    score = 0.0
-    for n in range(1, 5):
-        a = {gram: k * rarity[gram] for gram, k in _ngrams(said, n).items()}
-        b = {gram: k * rarity[gram] for gram, k in _ngrams(truth, n).items()}
-        lengths = math.hypot(*a.values()) * math.hypot(*b.values())
-        if lengths:
-            score += sum(min(a[g], b[g]) * b[g] for g in a.keys() & b.keys()) / lengths
-    return score / 4 * math.exp(-((len(said) - len(truth)) ** 2) / (2 * 6**2))
-
-
-def _rarity(groups: list[list[list[str]]]) -> dict[tuple, float]:
-    """log(pictures / pictures whose references have the n-gram)."""
+def _rarity(groups: list[list[list[str]]]) -> Callable[[tuple], float]:
+    """log(pictures / pictures whose references have the n-gram, or 1 if none has)."""
     seen = Counter()
     for group in groups:
-        seen.update(
-            {gram for t in group for n in range(1, 5) for gram in _ngrams(t, n)}
-        )
-    pictures = math.log(len(groups))
-    return defaultdict(
-        lambda: pictures, {gram: pictures - math.log(k) for gram, k in seen.items()}
-    )
+        seen.update({g for t in group for n in range(1, 5) for g in _ngrams(t, n)})
+    return lambda gram: math.log(len(groups) / max(1, seen[gram]))
 
 
-def _words(text: str) -> list[str]:
-    return text.lower().split()
+def _weighted(sentence: list[str], rarity: Callable) -> tuple[int, list[dict], list]:
+    """The sentence's length; per order its tf-idf vector, and the vector's length."""
+    vectors = [
+        {gram: count * rarity(gram) for gram, count in _ngrams(sentence, n).items()}
+        for n in range(1, 5)
+    ]
+    return len(sentence), vectors, [math.hypot(*v.values()) for v in vectors]
 
 
-def _ngrams(words: list[str], n: int) -> Counter:
-    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+def _alike(said: tuple, truth: tuple) -> float:
+    """Mean over n of the clipped cosines, less for differing lengths."""
+    score = 0.0
+    for a, norm_a, b, norm_b in zip(*said[1:], *truth[1:], strict=True):
+        if norm_a and norm_b:
+            shared = sum(min(a[g], b[g]) * b[g] for g in a.keys() & b.keys())
+            score += shared / (norm_a * norm_b)
+    return score / 4 * math.exp(-((said[0] - truth[0]) ** 2) / (2 * 6**2))
+
+
+def _ngrams(sentence: list[str], n: int) -> Counter:
+    return Counter(zip(*(sentence[i:] for i in range(n)), strict=False))
 
 
 def _check_references(hypotheses, references) -> None:
@@ -160,7 +230,8 @@ def _check_references(hypotheses, references) -> None:
     for number, group in enumerate(references):
         if isinstance(group, str) or not group:
             raise ValueError(
-                f"each hypothesis needs a list of references; number {number} has {group!r}"
+                "each hypothesis needs a list of references; number "
+                f"{number} has {group!r}"
             )
 
 

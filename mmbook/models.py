@@ -29,6 +29,8 @@ class MultimodalModel(Configured):
     head : from :mod:`mmbook.heads`.
     """
 
+    accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
+
     def __init__(self, encoders: dict[str, nn.Module], fusion, head):
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
@@ -54,9 +56,10 @@ class MultimodalModel(Configured):
         ]
         present = [name for name in self.encoders if batch.get(name) is not None]
         if unknown or not present:
+            given = [n if v is not None else f"{n}=None" for n, v in batch.items()]
             raise ValueError(
                 f"this model reads {', '.join(self.encoders)} (and their …_mask); got "
-                f"{', '.join(batch) or 'nothing'}"
+                f"{', '.join(given) or 'nothing'}"
             )
         tokens = {
             name: self.encoders[name](batch[name], batch.get(f"{name}_mask"))
@@ -67,6 +70,8 @@ class MultimodalModel(Configured):
 
 class LanguageModel(Configured):
     """A generation head on its own (语言模型): ``model(labels=…)``, no other modality."""
+
+    accepts_loss_kwargs = True
 
     def __init__(self, head):
         super().__init__()

@@ -108,7 +108,7 @@ def test_values_that_json_cannot_hold_are_named():
         def __init__(self, thing):
             super().__init__()
 
-    with pytest.raises(TypeError, match="object at.*json values and modules"):
+    with pytest.raises(TypeError, match=r"object at.*json values and modules"):
         Odd(object()).to_config()
 
 
@@ -141,7 +141,7 @@ def test_missing_files(saved, tmp_path):
     (saved / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no config.json"):
         Configured.from_pretrained(saved)
-    with pytest.raises(FileNotFoundError, match="no folder.*owner/name"):
+    with pytest.raises(FileNotFoundError, match=r"no folder.*owner/name"):
         Configured.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no folder 'mmbook/nothing'"):
         find_folder("mmbook/nothing", "config.json")
@@ -167,7 +167,7 @@ def test_another_class_than_asked_for(saved):
 def test_unknown_class_and_unknown_arguments(saved):
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps({**config, "class": "Ghost"}))
-    with pytest.raises(ValueError, match="'Ghost'.*import.*ClassificationHead"):
+    with pytest.raises(ValueError, match=r"'Ghost'.*import.*ClassificationHead"):
         Configured.from_pretrained(saved)
     (saved / "config.json").write_text(json.dumps({**config, "mystery": 1}))
     with pytest.raises(TypeError, match="mystery"):

@@ -246,7 +246,7 @@ def test_a_block_without_a_context_skips_its_cross_attention():
 
 
 def test_wrong_widths_are_named():
-    with pytest.raises(ValueError, match="heads must divide.*3 and 16"):
+    with pytest.raises(ValueError, match=r"heads must divide.*3 and 16"):
         Attention(16, 3)
     with pytest.raises(ValueError, match=r"context.*width 8.*got.*12"):
         Attention(D, HEADS, context_width=8)(

@@ -1,4 +1,4 @@
-"""Metrics against sacrebleu, against a sum written out by hand, and against mutations."""
+"""Metrics against sacrebleu, and against sums written out by hand."""
 
 import math
 import random
@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mmbook.data.language import describe
-from mmbook.data.scenes import sample_scenes
-from mmbook.metrics import accuracy, attribute_accuracy, bleu, cider
+from mmbook.data.scenes import Scene, Thing, sample_scenes
+from mmbook.metrics import accuracy, attribute_accuracy, bleu, cider, words
 
 WORDS = "a big red dog runs over the wet green grass near one small house".split()
 
@@ -47,6 +47,61 @@ def test_bleu_takes_references_of_unequal_number():
     assert bleu(said, groups) == pytest.approx(expected, abs=1e-9)
 
 
+PUNCTUATED = [
+    'A man, "well-known" for 3.5 tricks, jumps!',
+    "Don't walk (or run) on Main St. at 10,000 feet - it's a red-hot 5-star road.",
+    "a dog . and a cat , both [brown] / black & white",
+    "It costs $5.00; that's 100% of {all} we have: nothing_else...",
+]
+
+
+def test_words_equal_those_of_sacrebleu():
+    tokenizer = pytest.importorskip("sacrebleu.tokenizers.tokenizer_13a")
+    for text in PUNCTUATED:
+        assert words(text) == tokenizer.Tokenizer13a()(text.lower()).split()
+
+
+def test_bleu_of_punctuated_text_equals_sacrebleu():
+    sacrebleu = pytest.importorskip("sacrebleu")
+    truths = [text.replace("a ", "the ").replace("!", ".") for text in PUNCTUATED]
+    expected = sacrebleu.corpus_bleu(PUNCTUATED, [truths], lowercase=True).score
+    ours = bleu(PUNCTUATED, [[text] for text in truths])
+    assert 10 < expected < 90 and ours == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+def test_bleu_of_other_orders_equals_sacrebleu(order):
+    metrics = pytest.importorskip("sacrebleu.metrics")
+    said, truth = sentences(9, 1), sentences(9, 2)
+    peer = metrics.BLEU(max_ngram_order=order, tokenize="none")
+    expected = peer.corpus_score(said, [truth]).score
+    ours = bleu(said, [[text] for text in truth], max_order=order)
+    assert ours == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "said, truth",
+    [
+        (["a red dog"], ["a red dog"]),  # no 4-gram at all
+        (["", "a red dog on the grass"], ["a dog", "a red dog on the wet grass"]),
+        (["x y z w"], ["a b c d"]),
+        ([""], ["a b c d"]),
+    ],
+)
+def test_bleu_of_short_and_empty_text_equals_sacrebleu(said, truth):
+    sacrebleu = pytest.importorskip("sacrebleu")
+    expected = sacrebleu.corpus_bleu(said, [truth], tokenize="none").score
+    ours = bleu(said, [[text] for text in truth])
+    assert ours == pytest.approx(expected, abs=1e-9)
+
+
+def test_bleu_splits_as_it_is_told():
+    said, truth = "A dog.", "a dog ."
+    assert bleu([said], [[truth]], max_order=2) == pytest.approx(100)
+    assert bleu([said], [[truth]], max_order=2, tokenise=str.split) == 0
+    assert bleu(["一只红狗"], [["一只红狗"]], tokenise=list) == pytest.approx(100)
+
+
 def test_bleu_of_the_references_themselves_is_100():
     said = sentences(5, 1)
     assert bleu(said, [[text] for text in said]) == pytest.approx(100)
@@ -64,9 +119,65 @@ def test_cider_written_out():
     # is no 4-gram, which gives 0.
     first = (1 + 1 + 1 + 0) / 4
     # picture 2, n = 1: said {red, house}, truth {green, house}: 1 / (√2 √2);
-    # n = 2: said {the red, red house}, truth {the green, green house}: nothing in common.
+    # n = 2: said {the red, red house}, truth {the green, green house}: none shared.
     second = (1 / 2 + 0 + 0 + 0) / 4
     assert cider(said, references) == pytest.approx(10 * (first + second) / 2)
+
+
+def naive_cider(said, references):
+    """The formula of the paper, one loop for each of its sums; σ = 6."""
+
+    def grams(text, n):
+        w = text.split()
+        return [tuple(w[i : i + n]) for i in range(len(w) - n + 1)]
+
+    def weight(gram, text):
+        with_it = 0
+        for group in references:
+            if any(gram in grams(reference, len(gram)) for reference in group):
+                with_it += 1
+        count = grams(text, len(gram)).count(gram)
+        return count * (math.log(len(references)) - math.log(max(1, with_it)))
+
+    total = 0
+    for c, group in zip(said, references, strict=True):
+        for n in range(1, 5):
+            for s in group:
+                dot = 0
+                for g in set(grams(c, n)) | set(grams(s, n)):
+                    dot += min(weight(g, c), weight(g, s)) * weight(g, s)
+                square_c = sum(weight(g, c) ** 2 for g in set(grams(c, n)))
+                square_s = sum(weight(g, s) ** 2 for g in set(grams(s, n)))
+                gap = len(c.split()) - len(s.split())
+                if square_c * square_s > 0:
+                    cosine = dot / math.sqrt(square_c * square_s)
+                    part = 10 * math.exp(-(gap**2) / (2 * 6 * 6)) * cosine
+                    total += part / 4 / len(group) / len(said)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cider_equals_the_formula(seed):
+    groups = [sentences(k, 10 * seed + k, longest=16) for k in (1, 2, 3, 5, 2)]
+    said = [group[0].replace("red", "wet wet") for group in groups[:3]]
+    said += sentences(2, seed)
+    expected = naive_cider(said, groups)
+    assert expected > 1 and cider(said, groups) == pytest.approx(expected, abs=1e-9)
+
+
+def test_cider_of_one_picture_is_zero():
+    assert cider(["a red dog runs"], [["a red dog runs"]]) == 0
+
+
+def test_cider_weighs_rare_words_more():
+    groups = [["a dog"], ["a cat"], ["a dog"], ["a bird"]]
+    rare = cider(["x", "a cat", "x", "x"], groups)
+    usual = cider(["a dog", "x", "x", "x"], groups)
+    assert rare == pytest.approx(usual)  # one weight cancels in the cosine …
+    groups = [["dog cat"], ["cat"], ["cat"], ["bird"]]
+    rare = cider(["dog", "x", "x", "x"], groups)
+    usual = cider(["cat", "x", "x", "x"], groups)
+    assert rare > 2 * usual  # … two are compared
 
 
 def test_cider_clips_repeated_words_and_punishes_length():
@@ -102,7 +213,49 @@ def test_attribute_accuracy_tells_true_from_complete():
     scenes = sample_scenes(1, seed=0, objects=(1,))
     judged = attribute_accuracy([f"a {scenes[0].things[0].shape}"], scenes)
     assert judged["true"] == 1.0 and judged["exact"] == 0.0 and judged["colours"] == 0.0
-    assert attribute_accuracy(["blah"], scenes)["parsed"] == 0.0
+    assert set(attribute_accuracy(["blah"], scenes).values()) == {0.0}
+
+
+def thing(shape, colour, x):
+    return Thing(shape, colour, "big", x, 0.5)
+
+
+PAIR = Scene((thing("circle", "red", 0.2), thing("star", "blue", 0.8)))
+
+
+@pytest.mark.parametrize(
+    "text, right",
+    [
+        ("a big red circle left of a big blue star", True),
+        ("a big blue star right of a big red circle", True),
+        ("a big red circle right of a big blue star", False),
+        (
+            "a small red ring left of a blue cross",
+            True,
+        ),  # the colours tell which is which
+        ("a small red ring right of a blue cross", False),
+        ("a green ring right of a green ring", True),  # nothing does
+        ("a green ring above a green ring", False),
+        ("a big red circle and a big blue star", False),
+        ("a big red circle", False),
+    ],
+)
+def test_relations_are_judged_apart_from_the_attributes(text, right):
+    assert attribute_accuracy([text], [PAIR])["relations"] == right
+
+
+def test_one_thing_has_no_relation():
+    alone = Scene(PAIR.things[:1])
+    assert attribute_accuracy(["a big red circle"], [alone])["relations"] == 1
+    text = "a big red circle left of a big blue star"
+    assert attribute_accuracy([text], [alone])["relations"] == 0
+
+
+def test_one_wrong_attribute_lowers_its_own_share_only():
+    text = "a big red circle left of a big green star"
+    judged = attribute_accuracy([text], [PAIR])
+    wrong = {name for name, share in judged.items() if share == 0}
+    assert wrong == {"exact", "true", "colours"}
 
 
 def test_accuracy():

@@ -1,0 +1,305 @@
+"""Heads: aligned losses, one shift, and equality with BERT as a decoder."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmbook.heads import ClassificationHead, EmbeddingHead, GenerationHead, PairHead
+from mmbook.losses import contrastive
+from mmbook.tokens import Tokens
+
+IGNORED = -100
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def scramble(module):
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+
+
+def pictures(rows=3, width=6):
+    torch.manual_seed(1)
+    mask = torch.arange(4)[None] < torch.tensor([4, 2, 1])[:rows, None]
+    return Tokens(torch.randn(rows, 4, width), mask)
+
+
+def generation_head(**changes):
+    torch.manual_seed(0)
+    settings = {"width": 16, "layers": 2, "max_length": 8, "context_width": 6}
+    head = GenerationHead(12, **settings | changes)
+    scramble(head)
+    return head.eval()
+
+
+LABELS = torch.tensor(
+    [[5, 6, 7, 8, 2], [9, 2, IGNORED, IGNORED, IGNORED], [4, 4, 4, 2, IGNORED]]
+)
+
+
+# ---------------------------------------------------------------------- generation
+
+
+def test_the_decoder_reads_start_and_then_the_labels_moved_by_one():
+    read = generation_head(start=1, pad=0).shifted(LABELS)
+    assert read.tolist() == [[1, 5, 6, 7, 8], [1, 9, 2, 0, 0], [1, 4, 4, 4, 2]]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_is_the_aligned_cross_entropy_of_the_logits(smoothing):
+    """No double shift: ``logits[:, t]`` is what predicts ``labels[:, t]``."""
+    head = generation_head(smoothing=smoothing)
+    logits, loss = head(pictures(), LABELS)
+    expected = F.cross_entropy(logits.mT, LABELS, label_smoothing=smoothing)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_each_word_is_predicted_from_those_before_it():
+    """Teacher forcing gives the likelihood of the sentence, word by word."""
+    head, tokens = generation_head(), pictures(rows=1)
+    logits, _ = head(tokens, LABELS[:1])
+    for t in range(5):
+        read = torch.cat([torch.tensor([[head.start]]), LABELS[:1, :t]], dim=1)
+        torch.testing.assert_close(head.decode(read, tokens)[:, -1], logits[:, t])
+
+
+def test_no_word_sees_the_words_to_come():
+    head, tokens = generation_head(), pictures()
+    other = LABELS.clone()
+    other[:, 3] = 11
+    first, second = head(tokens, LABELS)[0], head(tokens, other)[0]
+    torch.testing.assert_close(first[:, :4], second[:, :4])
+    assert not torch.allclose(first[:, 4], second[:, 4])
+
+
+def test_padding_never_counts():
+    head, tokens = generation_head(), pictures()
+    _, loss = head(tokens, LABELS)
+    _, wider = head(tokens, F.pad(LABELS, (0, 3), value=IGNORED))
+    torch.testing.assert_close(loss, wider)
+    alone, count = 0.0, 0
+    for row in range(3):  # each sentence without any padding at all
+        real = LABELS[row][LABELS[row] != IGNORED][None]
+        given = Tokens(tokens.values[[row]], tokens.mask[[row]])
+        alone, count = alone + head(given, real)[1] * real.numel(), count + real.numel()
+    torch.testing.assert_close(loss, alone / count)
+
+
+def test_padding_gets_no_gradient():
+    head = generation_head(pad=11)
+    loss = head(pictures(), LABELS)[1]
+    loss.backward()
+    moved = head.embedding.position.weight.grad.abs().sum(1) > 0
+    assert moved.tolist() == [True] * 5 + [False] * 3
+    one = generation_head(pad=11)
+    one(pictures(rows=2), LABELS[1:, :2])[1].backward()
+    assert not (one.embedding.position.weight.grad[2:] != 0).any()
+
+
+def test_items_make_the_loss_a_share_of_a_larger_batch():
+    head = generation_head()
+    _, whole = head(pictures(), LABELS)
+    _, share = head(pictures(), LABELS, items=40)
+    torch.testing.assert_close(share, whole * 11 / 40)
+
+
+def test_without_labels_come_the_logits_of_the_first_word():
+    head = generation_head()
+    logits, loss = head(pictures())
+    assert loss is None
+    torch.testing.assert_close(logits[:, 0], head(pictures(), LABELS)[0][:, 0])
+
+
+def test_without_tokens_it_is_a_language_model():
+    seeing, blind = generation_head(), generation_head(context_width=None)
+    blind.load_state_dict(seeing.state_dict(), strict=False)
+    torch.testing.assert_close(seeing(None, LABELS)[0], blind(None, LABELS)[0])
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_language_model_gets_eyes_and_keeps_its_words(closed):
+    blind = generation_head(context_width=None)
+    seeing = blind.with_context(6, closed=closed, dropout=0.5).eval()
+    torch.testing.assert_close(seeing(None, LABELS)[0], blind(None, LABELS)[0])
+    shown = seeing(pictures(), LABELS)[0]
+    assert torch.allclose(shown, blind(None, LABELS)[0], atol=1e-5) == closed
+    assert seeing.to_config()["dropout"] == 0.5
+    assert blind.to_config()["context_width"] is None
+
+
+def test_hidden_tokens_change_nothing():
+    head, tokens = generation_head(), pictures()
+    junk = tokens.values.masked_fill(~tokens.mask[..., None], 99.0)
+    other = head(Tokens(junk, tokens.mask), LABELS)[0]
+    torch.testing.assert_close(head(tokens, LABELS)[0], other)
+
+
+def test_wrong_calls_of_a_generation_head_are_named():
+    head = generation_head()
+    with pytest.raises(ValueError, match="tokens or labels; got neither"):
+        head(None)
+    with pytest.raises(ValueError, match="8 tokens here; got 9"):
+        head(pictures(), torch.ones(3, 9, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"labels must be \(B, L\).*\(3,\)"):
+        head(pictures(), torch.ones(3, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"labels must be.*B = 3.*\(2, 5\)"):
+        head(pictures(), LABELS[:2])
+    with pytest.raises(ValueError, match="context of width 6; got width 7"):
+        head(pictures(width=7), LABELS)
+    with pytest.raises(ValueError, match="context_width"):
+        generation_head(context_width=None)(pictures(), LABELS)
+
+
+# ------------------------------------------------------- BERT as a decoder, the twin
+
+
+def bert_decoder(layers=2):
+    from transformers import BertConfig, BertLMHeadModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=12,
+        hidden_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=24,
+        max_position_embeddings=10,
+        is_decoder=True,
+        add_cross_attention=True,
+    )
+    twin = BertLMHeadModel(config).eval()
+    scramble(twin)
+    return twin
+
+
+@torch.no_grad()
+def copy_bert_decoder(twin, head):
+    """All that ``from_bert`` leaves new: the eyes, and the layer before the logits."""
+    for layer, block in zip(twin.bert.encoder.layer, head.blocks, strict=True):
+        source, core = layer.crossattention, layer.crossattention.self
+        block.cross.query.load_state_dict(core.query.state_dict())
+        block.cross.key.load_state_dict(core.key.state_dict())
+        block.cross.value.load_state_dict(core.value.state_dict())
+        block.cross.out.load_state_dict(source.output.dense.state_dict())
+        block.cross_norm.load_state_dict(source.output.LayerNorm.state_dict())
+    predictions = twin.cls.predictions
+    head.transform[0].load_state_dict(predictions.transform.dense.state_dict())
+    head.transform[2].load_state_dict(predictions.transform.LayerNorm.state_dict())
+    head.bias.copy_(predictions.bias)
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory):
+    """The same decoder in transformers and here."""
+    twin, folder = bert_decoder(), tmp_path_factory.mktemp("bert")
+    twin.bert.save_pretrained(folder)
+    head = GenerationHead.from_bert(str(folder), context_width=16, transform=True)
+    copy_bert_decoder(twin, head)
+    return twin, head.eval(), folder
+
+
+def test_a_bert_decoder_that_looks_at_a_picture_equals_transformers(twins):
+    twin, head, _ = twins
+    tokens, ids = pictures(width=16), torch.randint(0, 12, (3, 7))
+    expected = twin(
+        input_ids=ids,
+        encoder_hidden_states=tokens.values,
+        encoder_attention_mask=tokens.mask.long(),
+    ).logits
+    torch.testing.assert_close(head.decode(ids, tokens), expected, **CLOSE)
+    unmasked = twin(input_ids=ids, encoder_hidden_states=tokens.values).logits
+    everything = Tokens(tokens.values)
+    torch.testing.assert_close(head.decode(ids, everything), unmasked, **CLOSE)
+    assert not torch.allclose(expected, unmasked, atol=1e-3)
+
+
+def test_a_bert_decoder_without_a_picture_equals_transformers(twins):
+    twin, head, _ = twins
+    ids = torch.randint(0, 12, (3, 7))
+    expected = twin(input_ids=ids).logits
+    torch.testing.assert_close(head.decode(ids, None), expected, **CLOSE)
+
+
+def test_the_loss_of_a_bert_decoder_equals_transformers(twins):
+    """They shift inside, we outside; on the same words the two must agree."""
+    twin, head, _ = twins
+    tokens = pictures(width=16)
+    read = torch.cat([torch.full((3, 1), head.start), LABELS.clamp(min=0)], 1)
+    targets = torch.cat([torch.full((3, 1), IGNORED), LABELS], 1)
+    expected = twin(
+        input_ids=read,
+        labels=targets,
+        encoder_hidden_states=tokens.values,
+        encoder_attention_mask=tokens.mask.long(),
+    ).loss
+    torch.testing.assert_close(head(tokens, LABELS)[1], expected, **CLOSE)
+
+
+def test_from_bert_takes_the_first_layers_and_changes(twins):
+    *_, folder = twins
+    head = GenerationHead.from_bert(
+        str(folder), context_width=5, layers=1, closed=True, start=3, dropout=0.0
+    ).eval()
+    assert len(head.blocks) == 1 and head.start == 3 and head.embedding.dropout.p == 0
+    first, second = (head(Tokens(torch.randn(3, 2, 5)), LABELS)[0] for _ in range(2))
+    assert torch.equal(first, second)  # closed eyes: whatever it is shown
+    with pytest.raises(ValueError, match=r"layers must be 1 to 2.*got 3"):
+        GenerationHead.from_bert(str(folder), context_width=5, layers=3)
+
+
+def test_a_head_from_bert_is_saved_and_loaded_as_any_other(twins, tmp_path):
+    _, head, _ = twins
+    head.save_pretrained(tmp_path / "head")
+    again = GenerationHead.from_pretrained(tmp_path / "head")
+    tokens = pictures(width=16)
+    assert torch.equal(again(tokens, LABELS)[0], head(tokens, LABELS)[0])
+
+
+# ------------------------------------------------------------------ the other heads
+
+
+@pytest.mark.parametrize("hidden", [None, 7])
+def test_classification_is_the_pooled_tokens_through_linear_layers(hidden):
+    head, tokens = ClassificationHead(6, 4, hidden, dropout=0.5).eval(), pictures()
+    labels = torch.tensor([3, 0, IGNORED])
+    logits, loss = head(tokens, labels)
+    for row, count in enumerate((4, 2, 1)):
+        mean = tokens.values[row, :count].mean(0)
+        torch.testing.assert_close(logits[row], head.layers(mean))
+    torch.testing.assert_close(loss, F.cross_entropy(logits[:2], labels[:2]))
+    assert head(tokens)[1] is None
+
+
+def test_classification_names_labels_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"\(3, 4\).*\(3, 5\)"):
+        ClassificationHead(6, 4)(pictures(), LABELS)
+
+
+def test_embeddings_have_length_one_and_ignore_padding():
+    head, tokens = EmbeddingHead(6, 3), pictures()
+    embedding, loss = head(tokens)
+    assert loss is None
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+    junk = tokens.values.masked_fill(~tokens.mask[..., None], 9.0)
+    torch.testing.assert_close(head(Tokens(junk, tokens.mask))[0], embedding)
+
+
+def test_a_pair_scores_each_with_each():
+    head = PairHead({"image": 6, "text": 5}, embedding=4)
+    pair = {"image": pictures(), "text": Tokens(torch.randn(3, 2, 5))}
+    scores, loss = head(pair)
+    first, second = (head.heads[name](pair[name])[0] for name in pair)
+    torch.testing.assert_close(scores[1, 2], first[1] @ second[2] / 0.07)
+    torch.testing.assert_close(loss, contrastive(first, second, 1 / 0.07))
+    with torch.no_grad():
+        head.log_scale.fill_(50.0)  # the temperature cannot shrink for ever
+    assert head(pair)[0].abs().max() <= 100.001
+    torch.testing.assert_close(head(pair)[0][1, 2], 100 * first[1] @ second[2])
+
+
+def test_wrong_pairs_are_named():
+    with pytest.raises(ValueError, match="a pair has two modalities; got image"):
+        PairHead({"image": 6})
+    head = PairHead({"image": 6, "text": 5})
+    with pytest.raises(ValueError, match="a pair needs image and text; got image"):
+        head({"image": pictures()})
