@@ -11,11 +11,13 @@ as if nothing had happened, bit for bit; a step never waits for the device.
 
 from __future__ import annotations
 
+import builtins
 import json
 import math
 import os
 import random
 import re
+import shutil
 import sys
 import warnings
 from collections import deque
@@ -27,7 +29,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -103,6 +105,12 @@ class TrainingConfig:
                 )
         if self.save_every and not self.folder:
             raise ValueError("save_every needs a folder to save into")
+        if self.patience is not None and not self.validate_every:
+            raise ValueError("patience needs validate_every: how often to look")
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(
+                f"warmup is a share of the steps, from 0 to 1; got {self.warmup}"
+            )
 
 
 def fit(
@@ -120,12 +128,14 @@ def fit(
         labels of the batch: ours, or one of transformers.
     data : a map-style dataset.
     collate : turns a list of its items into a batch; :class:`mmbook.data.Collate`.
-    validate : given the model (in eval mode, without gradients), returns numbers.
+    validate : given the model (in eval mode, without gradients), returns numbers. Of
+        several processes each asks it, and the first one's numbers count.
 
     Returns
     -------
     History
-        What was measured in each step. The model itself is trained in place.
+        What was measured in each step. The model itself is trained in place, and is in
+        eval mode afterwards.
 
     Raises
     ------
@@ -133,25 +143,25 @@ def fit(
         If the loss is not finite; the batch is saved beside the checkpoints.
     """
     config = config or TrainingConfig()
-    run = _Run(model, data, config, collate, validate)
-    for step in range(run.step, config.steps):
-        parts = next(run.batches)
-        counts = [count_labels(part) for part in parts]
-        total = run.accelerator.reduce(sum(counts), "sum")
-        loss = 0.0
-        for number, (part, count) in enumerate(zip(parts, counts, strict=True)):
-            with run.synchronised(last=number == len(parts) - 1):
-                share = run.model(**part).loss * (count / total)
-                run.accelerator.backward(share * run.accelerator.num_processes)
-            loss = loss + share.detach()
-        norm = run.clip_gradients()
-        rate = run.set_rate(step)
-        run.optimizer.step()
-        run.optimizer.zero_grad(set_to_none=True)
-        run.note(step, parts, loss=loss, gradient_norm=norm, learning_rate=rate)
-        if run.stop_here(step):
-            break
-    return run.finish()
+    with _Run(model, data, config, collate, validate) as run:
+        for step in run.steps_to_go():
+            parts = next(run.batches)
+            counts = [count_labels(part) for part in parts]
+            total = run.accelerator.reduce(sum(counts), "sum")
+            loss = 0.0
+            for number, (part, count) in enumerate(zip(parts, counts, strict=True)):
+                with run.synchronised(last=number == len(parts) - 1):
+                    share = run.model(**part).loss * (count / total)
+                    run.accelerator.backward(share * run.accelerator.num_processes)
+                loss = loss + share.detach()
+            norm = run.clip_gradients()
+            rate = run.set_rate(step)
+            run.optimizer.step()
+            run.optimizer.zero_grad(set_to_none=True)
+            run.note(step, parts, loss=loss, gradient_norm=norm, learning_rate=rate)
+            if run.stop_here(step):
+                break
+        return run.finish()
 
 
 def count_labels(batch: dict) -> Tensor:
@@ -159,7 +169,7 @@ def count_labels(batch: dict) -> Tensor:
     labels = batch.get("labels")
     if labels is None:
         first = next(value for value in batch.values() if isinstance(value, Tensor))
-        return torch.tensor(float(len(first)), device=first.device)
+        return first.new_full((), len(first), dtype=torch.float32)
     return (labels != IGNORED).sum().float()
 
 
@@ -181,6 +191,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     biases, embeddings and positions are left alone: zero is no natural place for them.
     Each parameter group keeps its factor on the learning rate as ``group["factor"]``.
     """
+    _check_rates(model, config.rates)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     decayed = _decayed(model)
     for name, parameter in model.named_parameters():
@@ -273,6 +284,8 @@ class _Run:
     """The state of one training run, so that the loop itself stays short."""
 
     def __init__(self, model, data, config, collate, validate):
+        if config.patience is not None and validate is None:
+            raise ValueError("patience needs validate: numbers to be patient with")
         self.config, self.validate = config, validate
         AcceleratorState._reset_state()  # an earlier run may have had another precision
         self.accelerator = Accelerator(mixed_precision=_precision(config.precision))
@@ -285,11 +298,29 @@ class _Run:
         self.recent: deque = deque(maxlen=_LAG)
         self.pending: list[dict] = []
         resume(self)
+        self.batches = self._prefetched(self._loader(data, collate))
         self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
         self._compile()
-        self.batches = self._prefetched(self._loader(data, collate))
         self.bar = _progress_bar(config, self.step, self.accelerator)
         self.model.train()
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Give the model back as it was, whatever happened."""
+        self.bar.close()
+        self.accelerator.free_memory()
+        for name in ("forward", "_original_forward"):  # accelerate's wrapper
+            self.plain.__dict__.pop(name, None)
+        if self.compiled:
+            self.plain._compiled_call_impl = None
+        self.plain.eval()
+
+    def steps_to_go(self) -> range:
+        """The steps that are left: none if a run that is taken up had stopped early."""
+        end = self.step if self.history.stopped_early else self.config.steps
+        return range(self.step, end)
 
     def synchronised(self, last: bool):
         """Processes exchange gradients once an update, with its last part."""
@@ -340,23 +371,16 @@ class _Run:
         self.step = step + 1
         if self.validate and _due(self.step, config.validate_every, config.steps):
             stop = self._validate()
-        if config.folder and _due(self.step, config.save_every, config.steps):
+        if config.folder and (stop or _due(self.step, config.save_every, config.steps)):
             self.flush()
-            if self.accelerator.is_main_process:
-                save_checkpoint(self)
-            self.accelerator.wait_for_everyone()
+            save_checkpoint(self)
         return stop
 
     def finish(self) -> History:
-        """Restore the best weights if training stopped by them; tidy up."""
+        """Look at the last numbers; go back to the best weights, if some were kept."""
         self.flush()
-        self.bar.close()
         if self.config.patience is not None and self.best_weights is not None:
             self.plain.load_state_dict(self.best_weights)
-        self.accelerator.free_memory()
-        for name in ("forward", "_original_forward"):  # accelerate's wrapper
-            self.plain.__dict__.pop(name, None)
-        self.plain.eval()
         return self.history
 
     def _validate(self) -> bool:
@@ -365,11 +389,10 @@ class _Run:
         with torch.inference_mode(), self.accelerator.autocast():
             numbers = {k: float(v) for k, v in self.validate(self.plain).items()}
         self.plain.train()
+        (numbers,) = broadcast_object_list([numbers])  # one process speaks for all
         self.history.validations.append({"step": self.step, **numbers})
-        stop = [self._is_enough(numbers)]
-        broadcast_object_list(stop)  # one process decides for all
-        self.history.stopped_early = stop[0]
-        return stop[0]
+        self.history.stopped_early = self._is_enough(numbers)
+        return self.history.stopped_early
 
     def _is_enough(self, numbers: dict[str, float]) -> bool:
         """Has the metric not improved for ``patience`` validations?"""
@@ -381,6 +404,7 @@ class _Run:
                 f"{', '.join(numbers)}"
             )
         value = numbers[self.config.metric] * (1 if self.config.maximise else -1)
+        value = -math.inf if math.isnan(value) else value
         if self.best is None or value > self.best:
             self.best, self.waited = value, 0
             weights = self.plain.state_dict()
@@ -391,28 +415,28 @@ class _Run:
 
     def _not_finite(self, record: dict) -> None:
         parts = dict(self.recent).get(record["step"], [])
-        saved = "it is not kept"
-        if self.config.folder and self.accelerator.is_main_process:
-            file = (
-                Path(self.config.folder)
-                / f"not-finite-step-{record['step']}.safetensors"
-            )
+        saved = "give TrainingConfig a folder to have it kept"
+        if self.config.folder:
+            name = f"not-finite-step-{record['step']}"
+            if self.accelerator.num_processes > 1:
+                name += f"-process-{self.accelerator.process_index}"
+            file = Path(self.config.folder) / f"{name}.safetensors"
             file.parent.mkdir(parents=True, exist_ok=True)
             save_file(_flat(parts), str(file))
             saved = f"it is kept in {file}"
         raise FloatingPointError(
             f"the loss of step {record['step']} is {record['loss']} (gradient norm "
             f"{record['gradient_norm']}, learning rate {record['learning_rate']:.2g}). "
-            f"Look at the batch ({saved}; give TrainingConfig a folder to keep it), lower "
-            "the learning rate, or clip harder. Weights after this step are useless; the "
-            "last checkpoint is sound."
+            f"Look at the batch ({saved}), lower the learning rate, or clip harder. "
+            "Weights after this step are useless; the last checkpoint is sound."
         )
 
     def _compile(self) -> None:
         compile = self.config.compile
         if compile == "auto":
             compile = self.accelerator.device.type == "cuda"
-        if compile:
+        self.compiled = bool(compile)
+        if self.compiled:
             backend = compile if isinstance(compile, str) else "inductor"
             self.model.compile(backend=backend)
 
@@ -432,6 +456,7 @@ class _Run:
             num_workers=config.workers,
             pin_memory=accelerator.device.type == "cuda",
             persistent_workers=config.workers > 0,
+            generator=torch.Generator(),  # else it would draw from dropout's numbers
         )
 
     def _prefetched(self, loader: DataLoader) -> Iterator[list[dict]]:
@@ -500,6 +525,17 @@ def _decayed(model: nn.Module) -> set[int]:
     }
 
 
+def _check_rates(model: nn.Module, rates: dict[str, float]) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for start in rates:
+        if not any(name.startswith(start) for name in names):
+            known = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise ValueError(
+                f"rates names {start!r}, but no parameter begins so; they begin with "
+                f"{', '.join(known)}"
+            )
+
+
 def _factor(name: str, rates: dict[str, float]) -> float:
     matches = [start for start in rates if name.startswith(start)]
     return rates[max(matches, key=len)] if matches else 1.0
@@ -526,7 +562,7 @@ def _progress_bar(config: TrainingConfig, start: int, accelerator: Accelerator):
 
     shown = config.progress
     if shown is None:
-        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+        watched = sys.stderr.isatty() or hasattr(builtins, "__IPYTHON__")
         shown = watched and not os.environ.get("CI")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tqdm asks for ipywidgets, which are optional
@@ -541,19 +577,32 @@ def _progress_bar(config: TrainingConfig, start: int, accelerator: Accelerator):
 # ------------------------------------------------------------------- checkpoints
 
 
-def save_checkpoint(run: _Run) -> Path:
+def save_checkpoint(run: _Run) -> None:
     """Write all that the run needs to go on; a reader sees all of it or none.
 
     A folder ``step-00000100`` with the weights, the optimiser and the random states as
-    safetensors, and the rest as json. Only the newest ``keep`` folders stay.
+    safetensors, and the rest as json. Only the newest ``keep`` folders stay. Every
+    process calls this, for its random state; the first one writes.
     """
+    states = gather_object([_random_state()])
+    if run.accelerator.is_main_process:
+        _write_checkpoint(run, states)
+    run.accelerator.wait_for_everyone()
+
+
+def _write_checkpoint(run: _Run, random_states: list[tuple[dict, dict]]) -> None:
     folder = Path(run.config.folder) / f"step-{run.step:08d}"
 
     def write(target: Path):
         _save_weights(run.plain, target / "model.safetensors")
         tensors, scalars = _optimizer_tensors(run.optimizer)
         save_file(tensors, str(target / "optimizer.safetensors"))
-        save_file(_random_tensors(), str(target / "random.safetensors"))
+        by_process = {
+            f"{process}.{name}": value
+            for process, (tensors, _) in enumerate(random_states)
+            for name, value in tensors.items()
+        }
+        save_file(by_process, str(target / "random.safetensors"))
         if run.best_weights is not None:
             best = {k: v.clone().contiguous() for k, v in run.best_weights.items()}
             save_file(best, str(target / "best.safetensors"))
@@ -561,7 +610,7 @@ def save_checkpoint(run: _Run) -> Path:
             "step": run.step,
             "config": asdict(run.config),
             "optimizer": scalars,
-            "random": _random_numbers(),
+            "random": [numbers for _, numbers in random_states],
             "history": asdict(run.history),
             "best": run.best,
             "waited": run.waited,
@@ -572,7 +621,8 @@ def save_checkpoint(run: _Run) -> Path:
         write_folder(folder, write, fresh=True)
     for old in checkpoints(run.config.folder)[: -run.config.keep]:
         _remove(old)
-    return folder
+    for half in folder.parent.glob(".step-*"):  # left by a run that was killed
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def checkpoints(folder: str | os.PathLike) -> list[Path]:
@@ -593,11 +643,13 @@ def resume(run: _Run) -> None:
     if not found:
         return
     folder = found[-1]
-    state = _read_state(folder, run.config)
+    state = _read_state(folder, run.config, run.accelerator.num_processes)
     load_weights(run.plain, folder / "model.safetensors")
     tensors = _read_tensors(folder / "optimizer.safetensors")
     _restore_optimizer(run.optimizer, tensors, state["optimizer"])
-    _restore_random(_read_tensors(folder / "random.safetensors"), state["random"])
+    process = run.accelerator.process_index
+    tensors = _read_tensors(folder / "random.safetensors")
+    _restore_random(tensors, f"{process}.", state["random"][process])
     run.step, run.history = state["step"], History(**state["history"])
     run.best, run.waited = state["best"], state["waited"]
     if (folder / "best.safetensors").is_file():
@@ -616,14 +668,20 @@ _FREE = {
 }
 
 
-def _read_state(folder: Path, config: TrainingConfig) -> dict:
+def _read_state(folder: Path, config: TrainingConfig, processes: int) -> dict:
+    file = folder / "state.json"
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"checkpoint {folder} is damaged ({error}): delete it to go on from the one "
-            "before"
+            f"checkpoint file {file} is damaged or cut off ({error}): delete the folder "
+            "to go on from the one before"
         ) from error
+    if len(state["random"]) != processes:
+        raise ValueError(
+            f"checkpoint {folder} was written by {len(state['random'])} processes; now "
+            f"there are {processes}, which would see the data in another order"
+        )
     saved, now = state["config"], asdict(config)
     differing = [k for k in now if k not in _FREE and saved.get(k) != now[k]]
     if differing:
@@ -680,30 +738,26 @@ def _restore_optimizer(optimizer, tensors: dict[str, Tensor], scalars: dict) -> 
     optimizer.load_state_dict({"state": entries, "param_groups": fresh["param_groups"]})
 
 
-def _random_tensors() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
+def _random_state() -> tuple[dict[str, Tensor], dict]:
+    """Where this process stands in its random numbers: as tensors, and as json."""
+    tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
+        tensors["cuda"] = torch.cuda.get_rng_state()
+    kind, keys, *rest = np.random.get_state()
+    return tensors, {"python": random.getstate(), "numpy": [kind, keys.tolist(), *rest]}
 
 
-def _random_numbers() -> dict:
-    version, numbers, gauss = random.getstate()
-    return {"python": [version, list(numbers), gauss]}
-
-
-def _restore_random(tensors: dict[str, Tensor], numbers: dict) -> None:
-    torch.set_rng_state(tensors["cpu"])
-    if "cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["cuda"])
+def _restore_random(tensors: dict[str, Tensor], process: str, numbers: dict) -> None:
+    torch.set_rng_state(tensors[f"{process}cpu"])
+    if f"{process}cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[f"{process}cuda"])
     version, state, gauss = numbers["python"]
     random.setstate((version, tuple(state), gauss))
+    np.random.set_state(tuple(numbers["numpy"]))
 
 
 def _remove(folder: Path) -> None:
     """Delete a checkpoint: hide it first, so that no half of one is ever seen."""
-    import shutil
-
     hidden = folder.with_name(f".{folder.name}-old")
     os.replace(folder, hidden)
     shutil.rmtree(hidden, ignore_errors=True)
