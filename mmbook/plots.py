@@ -6,8 +6,8 @@ nothing is said by colour alone. Curves are SVG, pictures PNG, both equal to the
 whenever the same data is drawn again.
 
 Each function returns a :class:`Plot`, which a notebook shows if it is the last line of a
-cell. For figures of your own: ``figure, axes = subplots()``, or ``use_style()`` and then
-matplotlib as ever. Importing this module changes no setting.
+cell. For figures of your own call ``use_style()`` once, then ``subplots()``. Importing
+this module changes no setting.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
@@ -42,7 +43,7 @@ BLUE, VERMILION, VIOLET, TEAL, MAGENTA = COLOURS = (
 )
 MARKERS = ("o", "s", "^", "D", "v")
 RIGHT, WRONG = BLUE, VERMILION
-MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG), None: ("", INK)}
+MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
 TILES = LinearSegmentedColormap.from_list("tiles", ["#edf2f8", "#6ea6d9", "#0d3f73"])
 WIDTH = 7.2  # inches: the text column of the site
 STYLE = {
@@ -93,13 +94,12 @@ STYLE = {
 def use_style() -> None:
     """Give matplotlib the book's look, and notebooks SVG pictures that never vary."""
     matplotlib.rcParams.update(STYLE)
-    try:
-        from IPython import get_ipython
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:  # plain Python: nothing to set
-        return
-    if get_ipython() is not None:
-        set_matplotlib_formats("svg", metadata={"Date": None})
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        return  # not in a notebook
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    set_matplotlib_formats("svg", metadata={"Date": None})
 
 
 class Plot(Figure):
@@ -111,7 +111,7 @@ class Plot(Figure):
     image_format = "svg"
 
     def to_bytes(self, image_format: str | None = None) -> bytes:
-        """The picture file, ``"svg"`` or ``"png"``; the same bytes each time."""
+        """The picture file, ``"svg"`` or ``"png"``; equal bytes for equal data."""
         buffer = io.BytesIO()
         self.savefig(buffer, format=image_format or self.image_format)
         return buffer.getvalue()
@@ -153,6 +153,7 @@ def _styled(function: Callable) -> Callable:
 def subplots(rows: int = 1, columns: int = 1, height: float = 2.8, **options):
     """A :class:`Plot` with axes, as ``pyplot.subplots`` gives them.
 
+    Call :func:`use_style` before, so that what you add has the book's look, too.
     ``height`` and ``width`` are inches; further options go to ``Figure.subplots``.
     """
     size = (options.pop("width", WIDTH), height)
@@ -184,7 +185,7 @@ def show_scenes(
     pictures = [_picture(image) for image in images]
     titles = _as_many("titles", titles, pictures, "")
     right = _as_many("right", right, pictures, None)
-    figure, axes = _picture_grid(titles, columns, right, side)
+    figure, axes = _picture_grid(pictures, titles, right, columns, side)
     for panel, picture, mark in zip(axes, pictures, right, strict=True):
         panel.imshow(picture, interpolation=_interpolation(picture))
         _frame(panel, None if mark is None else MARKS[bool(mark)][1])
@@ -199,7 +200,7 @@ def show_attention(
     columns: int = 6,
     shared: bool = True,
 ) -> Plot:
-    """Where the model looked for each word: bright there, dark where it did not.
+    """A picture, and where the model looked for each word: dark where it did not.
 
     Parameters
     ----------
@@ -217,14 +218,13 @@ def show_attention(
             f"maps must be (L, h, w) with one map for each of the {len(words)} words; got "
             f"{tuple(maps.shape)}"
         )
-    figure, axes = _picture_grid(list(words), columns, [None] * len(words))
-    for panel, light in zip(
-        axes, _lights(maps, picture.shape[:2], shared), strict=True
-    ):
-        panel.imshow(_lit(picture, light), interpolation=_interpolation(picture))
+    lights = _lights(maps, picture.shape[:2], shared)
+    pictures = [picture, *(_lit(picture, light) for light in lights)]
+    titles, marks = ["the picture", *words], [None] * len(pictures)
+    figure, axes = _picture_grid(pictures, titles, marks, columns)
+    for panel, shown in zip(axes, pictures, strict=True):
+        panel.imshow(shown, interpolation=_interpolation(picture))
         _frame(panel)
-        if light.max() > 0:
-            panel.contour(light, [0.5], colors=[VERMILION], linewidths=1.0)
     return figure
 
 
@@ -233,8 +233,8 @@ def _lights(maps: Tensor, size: tuple[int, int], shared: bool) -> np.ndarray:
     maps = maps.clamp(min=0)
     top = maps.amax() if shared else maps.amax((1, 2), keepdim=True)
     maps = maps / top.clamp(min=1e-12)
-    smooth = F.interpolate(maps[:, None], size=size, mode="bicubic")[:, 0]
-    return smooth.clamp(0, 1).numpy()
+    smooth = F.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
+    return smooth.clamp(0, 1).sqrt().numpy()  # weak light can be seen, too
 
 
 def _lit(picture: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -274,38 +274,55 @@ def _as_many(name: str, given: Sequence | None, pictures: list, default) -> list
     return given
 
 
-def _picture_grid(titles: list[str], columns: int, marks: list, side: float = 1.45):
-    """A plot with a square panel for each title, and the titles written beneath."""
+def _picture_grid(
+    pictures: list[np.ndarray],
+    titles: Sequence[str],
+    marks: Sequence[bool | None],
+    columns: int,
+    side: float = 1.45,
+):
+    """A plot with a panel for each picture, and the titles written beneath.
+
+    Everything stands on whole pixels of the file, and a small picture's pixel is a whole
+    number of the file's: it looks even, and the file stays small.
+    """
     if columns < 1:
         raise ValueError(f"columns must be 1 or more; got {columns}")
-    gap, line, size = 0.16, 0.145, 8.5  # inches, inches, points
-    cell = min(side, (WIDTH + gap) / columns - gap)
+    gap, line, size, dot = 0.15, 0.145, 8.5, 1 / STYLE["savefig.dpi"]
     shown = min(columns, len(titles))
-    indents = [0.15 if MARKS[m if m is None else bool(m)][0] else 0.0 for m in marks]
+    cell = _whole(min(side, (WIDTH + gap) / columns - gap) / dot, pictures) * dot
+    indents = [0.15 if mark is not None else 0.0 for mark in marks]
     texts = [_wrap(t, cell - i, size) for t, i in zip(titles, indents, strict=True)]
     rows = [texts[i : i + shown] for i in range(0, len(texts), shown)]
-    heights = [cell + 0.07 + line * max(map(len, row)) + gap for row in rows]
-    total_width, total = shown * (cell + gap) - gap + 0.04, sum(heights) - gap + 0.06
-    figure = Plot(figsize=(total_width, total))
+    below = [
+        0.06 + line * max(map(len, row)) if any(map(any, row)) else 0 for row in rows
+    ]
+    bottoms = np.cumsum([cell + gap + space for space in below])
+    width, height = shown * (cell + gap) - gap + 0.04, bottoms[-1] - gap + 0.06
+    width, height = (round(length / dot) * dot for length in (width, height))
+    figure, axes = Plot(figsize=(width, height)), []
     figure.image_format = "png"
-    axes = []
-    for number, (lines, mark, indent) in enumerate(
-        zip(texts, marks, indents, strict=True)
-    ):
+    for number, lines in enumerate(texts):
         row, column = divmod(number, shown)
-        left, top = 0.02 + column * (cell + gap), total - 0.02 - sum(heights[:row])
-        box = (left, top - cell, cell, cell)
-        scale = (total_width, total, total_width, total)
-        axes.append(figure.add_axes([a / b for a, b in zip(box, scale, strict=True)]))
-        below = (top - cell - 0.06) / total
-        style = {"size": size, "va": "top", "linespacing": line * 72 / size / 1.164}
-        figure.text((left + indent) / total_width, below, "\n".join(lines), **style)
-        if indent:
-            sign, colour = MARKS[bool(mark)]
-            figure.text(
-                left / total_width, below, sign, color=colour, weight="bold", **style
-            )
+        left = round((0.02 + column * (cell + gap)) / dot) * dot
+        top = height - 0.02 - (bottoms[row - 1] if row else 0.0)
+        base = round((top - cell) / dot) * dot
+        box = (left / width, base / height, cell / width, cell / height)
+        axes.append(figure.add_axes(box))
+        for place, words in enumerate(lines):
+            x, y = left + indents[number], base - 0.165 - place * line
+            figure.text(x / width, y / height, words, size=size)
+        if indents[number]:
+            sign, colour = MARKS[bool(marks[number])]
+            y = (base - 0.165) / height
+            figure.text(left / width, y, sign, size=size, color=colour)
     return figure, axes
+
+
+def _whole(side: float, pictures: list[np.ndarray]) -> int:
+    """A number of pixels up to ``side``, a multiple of small pictures' own."""
+    own = max(max(picture.shape[:2]) for picture in pictures)
+    return int(side) // own * own if own <= 96 and own <= side else int(side)
 
 
 def _frame(panel, colour: str | None = None) -> None:
@@ -361,8 +378,10 @@ def plot_history(history) -> Plot:
     loss, rate = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     steps = np.array([record["step"] + 1 for record in history.steps])
     _draw_loss(loss, steps, np.array(history["loss"]), validation_loss)
-    rate.plot(steps, history["learning_rate"], color=INK, linewidth=1.2)
-    rate.fill_between(steps, history["learning_rate"], color=INK, alpha=0.15, lw=0)
+    some = np.unique(np.linspace(0, len(steps) - 1, 120).astype(int))
+    rates = np.array(history["learning_rate"])[some]
+    rate.plot(steps[some], rates, color=INK, linewidth=1.2)
+    rate.fill_between(steps[some], rates, color=INK, alpha=0.15, linewidth=0)
     rate.set(title="learning rate", xlabel="step", ylim=(0, None))
     rate.yaxis.set_major_locator(ticker.MaxNLocator(1))
     rate.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
@@ -388,7 +407,9 @@ def _draw_loss(axes, steps, loss, validation) -> None:
     positive = bool((loss > 0).all())
     if positive:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=8))
+        decades = np.log10(loss.max() / loss.min())
+        subs = (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=10))
         axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
         axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     at, low, middle, high = _thinned(steps, loss, positive)
@@ -396,12 +417,12 @@ def _draw_loss(axes, steps, loss, validation) -> None:
     axes.plot(at, middle, color=BLUE, label="training")
     if validation:
         at, values = zip(*validation, strict=True)
-        axes.plot(at, values, "s", color=VERMILION, label="validation")
+        axes.plot(at, values, "s", color=VERMILION, label="validation", clip_on=False)
         axes.legend(loc="upper right")
     axes.set_title("loss")
 
 
-def _thinned(steps, values, logarithmic: bool, points: int = 200):
+def _thinned(steps, values, logarithmic: bool, points: int = 120):
     """At most ``points`` places: lowest, smoothed and highest value around each."""
     reach = max(1, len(steps) // 50)
     smooth = np.log(values) if logarithmic else values
@@ -420,14 +441,17 @@ def _thinned(steps, values, logarithmic: bool, points: int = 200):
 def _draw_metrics(axes, validated: dict) -> None:
     for number, (name, points) in enumerate(validated.items()):
         at, values = zip(*points, strict=True)
-        style = {"color": COLOURS[(number + 1) % len(COLOURS)], "label": name}
-        axes.plot(at, values, marker=MARKERS[(number + 1) % len(MARKERS)], **style)
-    axes.set(title="validation", xlabel="step")
+        turn = (number + 2) % len(COLOURS)  # blue and vermilion are the loss's
+        style = {"color": COLOURS[turn], "marker": MARKERS[turn], "clip_on": False}
+        axes.plot(at, values, label=name, **style)
+    only = f": {name}" if len(validated) == 1 else ""
+    axes.set(title=f"validation{only}", xlabel="step")
     axes.set_xlim(left=0)
     values = [value for points in validated.values() for _, value in points]
     if min(values) >= 0 and max(values) <= 1:
         axes.set_ylim(-0.02, 1.03)
-    axes.legend(loc="best")
+    if not only:
+        axes.legend(loc="best")
 
 
 @_styled
@@ -460,15 +484,18 @@ def plot_comparison(
         colour = COLOURS[row % len(COLOURS)]
         axes.barh(row, seeds.mean() - low, 0.6, low, color=colour, alpha=0.3)
         axes.plot([seeds.mean()] * 2, [row - 0.3, row + 0.3], color=colour)
-        axes.plot(seeds, row + _spread(len(seeds)), "o", color=colour, markersize=4)
+        dots = {"color": colour, "markersize": 4, "clip_on": False}
+        axes.plot(seeds, row + _spread(len(seeds)), "o", **dots)
         text = number.format(seeds.mean())
         if len(seeds) > 1:
             text += " ± " + number.format(seeds.std(ddof=1))
         axes.annotate(
-            text, (1.02, row), xycoords=("axes fraction", "data"), va="center"
+            text, (1.02, row), xycoords=("axes fraction", "data"), va="center_baseline"
         )
     if chance is not None:
-        axes.axvline(chance, color=INK, linestyle=(0, (4, 3)), linewidth=1.2)
+        axes.axvline(
+            chance, zorder=1.5, color=INK, linestyle=(0, (4, 3)), linewidth=1.2
+        )
         axes.annotate(
             "chance",
             (chance, 1),
@@ -527,15 +554,19 @@ def plot_matrix(
     wrapped = ["\n".join(_wrap(name, 1.3 * tile, 8.5)) for name in columns]
     slanted = max(_text_width(name, 8.5) for name in columns) > 0.95 * tile
     top = 0.75 if slanted else 0.35
-    height = min(tile, 0.42) * len(rows) + top + 0.35 * bool(labels[1])
+    height = (
+        min(tile, 0.42) * len(rows) + top + 0.35 * bool(labels[1]) + 0.3 * bool(title)
+    )
     size = (tile * len(columns) + longest + 0.4 + 0.3 * bool(labels[0]), height)
     figure = Plot(figsize=size, layout="constrained")
     axes = figure.subplots()
     lowest, highest = min(0.0, matrix.min()), matrix.max()
     axes.pcolormesh(matrix, cmap=TILES, vmin=lowest, vmax=highest or 1.0, **_EDGES)
     for (row, column), value in np.ndenumerate(matrix):
-        colour = "white" if value > 0.45 * highest else "#33414f"
-        place = {"ha": "center", "va": "center", "size": min(8.5, 15 * tile)}
+        red, green, blue, _ = TILES((value - lowest) / ((highest - lowest) or 1.0))
+        light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+        colour = "#101a24" if light > 0.2 else "white"
+        place = {"ha": "center", "va": "center_baseline", "size": min(8.5, 15 * tile)}
         axes.text(column + 0.5, row + 0.5, form.format(value), color=colour, **place)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns if slanted else wrapped)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
@@ -545,13 +576,14 @@ def plot_matrix(
         for name in axes.get_xticklabels():
             name.set(ha="left", va="bottom", rotation_mode="anchor")
     axes.set(xlabel=labels[1], ylabel=labels[0], ylim=(len(rows), 0))
+    figure.suptitle(title, x=0.01, ha="left", size=10)
     axes.xaxis.set_label_position("top")
     axes.grid(False)
     axes.spines[:].set_visible(False)
     return figure
 
 
-_EDGES = {"edgecolors": INK, "linewidth": 0.5, "antialiased": True}
+_EDGES = {"edgecolors": INK, "linewidth": 0.5, "clip_on": False, "antialiased": True}
 
 
 def plot_confusion(
@@ -593,6 +625,7 @@ def draw_flow(steps: Sequence, title: str = "") -> Plot:
         it; or a list of such steps, which stand above each other. Equally many above
         each other are joined one to one, otherwise all to all. Too long a flow goes on
         in the next row.
+    title : stands above.
     """
     columns = [_boxes(step) for step in steps]
     if not columns or not all(columns):
@@ -600,12 +633,13 @@ def draw_flow(steps: Sequence, title: str = "") -> Plot:
     rows = _flow_rows(columns)
     tall = [max(len(column) for column in row) * 0.72 for row in rows]
     width = max(sum(map(_box_width, row)) + _ARROW * (len(row) - 1) for row in rows)
-    width, height = width + 0.1, sum(tall) + 0.3 * (len(rows) - 1)
+    width, height = width + 0.1, sum(tall) + 0.3 * (len(rows) - 1 + bool(title))
     figure = Plot(figsize=(width, height))
     axes = figure.add_axes([0, 0, 1, 1])
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    top, before = 0.0, None
+    axes.text(0.05, 0.17, title, size=10)
+    top, before = 0.3 * bool(title), None
     for row, space in zip(rows, tall, strict=True):
         left, arrive = 0.05, before
         for column in row:
@@ -671,7 +705,7 @@ def _draw_boxes(axes, column, left: float, middle: float) -> list[tuple]:
             width - 0.12,
             0.42,
             boxstyle="round,pad=0.06,rounding_size=0.09",
-            facecolor=(*matplotlib.colors.to_rgb(BLUE), 0.12),
+            facecolor=(*matplotlib.colors.to_rgb(BLUE), 0.06),
             edgecolor=BLUE,
             linewidth=1.1,
         )

@@ -1,5 +1,7 @@
 """Looking inside must show what really happened: compared with computations by hand."""
 
+import functools
+
 import pytest
 import torch
 
@@ -105,7 +107,8 @@ def test_weights_of_a_generated_word_are_those_of_its_step(batch):
     for step in range(said.shape[1]):
         seen = []
         cross = head.blocks[-1].cross
-        handle = cross.register_forward_pre_hook(lambda _, args: seen.append(args))  # noqa: B023
+        watch = functools.partial(lambda seen, _, args: seen.append(args), seen)
+        handle = cross.register_forward_pre_hook(watch)
         logits = head.decode(read[:, : step + 1], tokens)[:, -1]
         handle.remove()
         open_rows = (said[:, :step] != END).all(1)
@@ -223,13 +226,12 @@ def test_a_colour_word_leans_on_the_thing_that_has_the_colour():
             Thing("star", "blue", "big", 0.7, 0.7),
         )
     )
-    batch = {"image": render([scene], noise=0)}
-    model = MultimodalModel(
-        {"image": Pixels()}, Untouched(), ColourHead(20, 16, context_width=16)
-    )
-    drop = occlusion(model, batch, torch.tensor([[RED, BLUE, END]]), (4, 4))
-    assert drop.shape == (1, 3, 4, 4)
-    red, blue = drop[0, 0], drop[0, 1]
+    image = render([scene], noise=0)[0]
+    head = ColourHead(20, 16, context_width=16)
+    model = MultimodalModel({"image": Pixels()}, Untouched(), head)
+    drop = occlusion(model, image, torch.tensor([RED, BLUE, END]), 24, 12)
+    assert drop.shape == (3, 4, 4)
+    red, blue = drop[0], drop[1]
     assert divmod(int(red.argmax()), 4) in {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert divmod(int(blue.argmax()), 4) in {(2, 2), (2, 3), (3, 2)}
     assert red[:2, :2].mean() > 0.5 > red[3].abs().max()
@@ -237,18 +239,31 @@ def test_a_colour_word_leans_on_the_thing_that_has_the_colour():
 
 
 def test_covering_background_with_background_changes_nothing():
-    batch = {
-        "image": render([Scene((Thing("ring", "red", "small", 0.2, 0.2),))], noise=0)
-    }
-    drop = occlusion(captioner(), batch, torch.tensor([[5, END]]), (4, 4), patch=12)
-    assert torch.all(drop[..., 2:, :] == 0) and torch.all(drop[..., :, 2:] == 0)
-    assert drop[..., 0, 0].abs().max() > 1e-4
+    scene = Scene((Thing("ring", "red", "small", 0.2, 0.2),))
+    image = render([scene], noise=0)[0]
+    drop = occlusion(captioner(), image, torch.tensor([5, END]), patch=12, stride=12)
+    assert drop[:, 2:].abs().max() < 1e-6 and drop[:, :, 2:].abs().max() < 1e-6
+    assert drop[:, 0, 0].abs().max() > 1e-4
 
 
-def test_occlusion_leaves_the_picture_alone(batch, ids):
-    before = batch["image"].clone()
-    occlusion(captioner(), batch, ids, (2, 2))
-    assert torch.equal(batch["image"], before)
+def test_occlusion_compares_with_the_untouched_picture():
+    image = torch.rand(3, 48, 48, generator=torch.Generator().manual_seed(2))
+    model, ids, before = captioner(), torch.tensor([5, 6, END, PAD]), image.clone()
+    drop = occlusion(model, image, ids, patch=8, stride=8, fill=0.5)
+    assert torch.equal(image, before)
+    image[:, 16:24, 40:48] = 0.5
+    scores = [
+        word_scores(model, {"image": x[None]}, ids[None])[0] for x in (before, image)
+    ]
+    assert torch.allclose(drop[:, 2, 5], scores[0] - scores[1], atol=1e-5)
+    assert torch.all(drop[3] == 0)  # padding says nothing
+
+
+def test_parts_that_were_frozen_in_eval_mode_stay_so(batch, ids):
+    model = captioner().train()
+    model.encoders.eval()
+    cross_attention(model, batch, ids)
+    assert model.training and model.head.training and not model.encoders.training
 
 
 def test_wrong_use_is_explained(batch, ids):
@@ -257,10 +272,10 @@ def test_wrong_use_is_explained(batch, ids):
         cross_attention(model, batch, ids[:2])
     with pytest.raises(ValueError, match="token numbers"):
         word_scores(model, batch, ids.float())
-    with pytest.raises(ValueError, match="paints over pictures"):
-        occlusion(model, {"image": torch.zeros(3, 36, 16)}, ids)
-    with pytest.raises(ValueError, match="1 to 48 rows"):
-        occlusion(model, batch, ids, (0, 6))
+    with pytest.raises(ValueError, match="takes one picture"):
+        occlusion(model, batch["image"], ids[0])
+    with pytest.raises(ValueError, match="1 to 48 pixels"):
+        occlusion(model, batch["image"][0], ids[0], stride=50)
     blind = MultimodalModel(
         {"image": ConvImageEncoder(16, channels=(8, 8))}, None, GenerationHead(20, 16)
     )
