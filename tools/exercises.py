@@ -1,0 +1,229 @@
+"""Make exercise notebooks and solutions from their one source.
+
+    python tools/exercises.py            build all
+    python tools/exercises.py --check    only tell whether they are up to date
+
+A source is a Python file in ``chapters/exercises/sources`` in cells:
+
+    # %% [markdown]                       text: title and introduction
+    # %% shared                           code that all exercises use
+    # %% exercise 1.1.1 warm-up Title     text: the task (warm-up, predict, core or open)
+    # %% stub                             what the student gets; ... where work is due
+    # %% solution                         one way to do it
+    # %% check                            a ``with check(…) as it:`` block
+    # %% hint                             text: helps without giving it away
+    # %% remark                           text: what to learn from the solution
+
+Text cells are comments. From each source two notebooks are made and executed: the
+student's, ``chapters/exercises/NAME.ipynb``, without solutions, and
+``chapters/exercises/solutions/NAME.ipynb``, where the solutions are folded.
+"""
+
+import argparse
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from normalise import complaints, normalised
+from setup_cell import ROOT, setup_cell
+
+FOLDER = ROOT / "chapters/exercises"
+SOURCES = FOLDER / "sources"
+KINDS = {"warm-up": "🌱", "predict": "🔮", "core": "🔧", "open": "🧭"}
+PARTS = ("stub", "solution", "check", "hint", "remark")
+CELL = re.compile(r"^# %% ?(.*)$", re.MULTILINE)
+
+
+@dataclass
+class Exercise:
+    """One exercise: its number, kind, title, and its parts by name."""
+
+    number: str
+    kind: str
+    title: str
+    task: str
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Source:
+    """A parsed source: what stands before the exercises, and the exercises."""
+
+    path: Path
+    intro: list[tuple[str, str]]
+    exercises: list[Exercise]
+
+    @property
+    def shared(self) -> list[str]:
+        """The code that all exercises use."""
+        return [text for kind, text in self.intro if kind == "code"]
+
+
+def read(path: Path) -> Source:
+    """Parse a source; a mistake is reported with its line."""
+    text = path.read_text(encoding="utf-8")
+    source = Source(path, [], [])
+    marks = list(CELL.finditer(text))
+    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+        body = text[mark.end() : following.start() if following else len(text)].strip(
+            "\n"
+        )
+        where = f"{path.name}, line {text[: mark.start()].count(chr(10)) + 1}"
+        _add(source, mark.group(1).strip(), body, where)
+    for exercise in source.exercises:
+        missing = [part for part in PARTS[:4] if part not in exercise.parts]
+        if missing:
+            raise ValueError(
+                f"{path.name}: exercise {exercise.number} has no {missing[0]}"
+            )
+    if not source.exercises:
+        raise ValueError(f"{path.name} has no exercise")
+    return source
+
+
+def _add(source: Source, head: str, body: str, where: str) -> None:
+    word, _, rest = head.partition(" ")
+    if word == "[markdown]":
+        source.intro.append(("text", _text(body)))
+    elif word == "shared":
+        source.intro.append(("code", body))
+    elif word == "exercise":
+        found = re.fullmatch(r"(\S+) (\S+) (.+)", rest)
+        if not found or found.group(2) not in KINDS:
+            raise ValueError(
+                f"{where}: write '# %% exercise NUMBER KIND Title' with a kind of "
+                f"{', '.join(KINDS)}; got {head!r}"
+            )
+        source.exercises.append(Exercise(*found.groups(), _text(body)))
+    elif word in PARTS:
+        if not source.exercises:
+            raise ValueError(f"{where}: a {word} before the first exercise")
+        text = _text(body) if word in ("hint", "remark") else body
+        source.exercises[-1].parts[word] = text
+    else:
+        raise ValueError(
+            f"{where}: unknown cell {head!r}; there are [markdown], shared, exercise, "
+            f"{', '.join(PARTS)}"
+        )
+
+
+def _text(body: str) -> str:
+    return re.sub(r"^# ?", "", body, flags=re.MULTILINE)
+
+
+def student(source: Source) -> nbformat.NotebookNode:
+    """The notebook with stubs."""
+    cells = _opening(source)
+    for exercise in source.exercises:
+        cells.append(new_markdown_cell(_heading(exercise) + exercise.task))
+        cells.append(new_code_cell(exercise.parts["stub"]))
+        cells.append(_check(exercise))
+        hint = exercise.parts["hint"]
+        cells.append(
+            new_markdown_cell(
+                f"<details><summary>Hint (提示)</summary>\n\n{hint}\n\n</details>"
+            )
+        )
+    return new_notebook(cells=cells)
+
+
+def solutions(source: Source) -> nbformat.NotebookNode:
+    """The notebook with solutions, folded on the site."""
+    cells = _opening(source)
+    first, _, rest = cells[0].source.partition("\n")
+    cells[0].source = (
+        f"{first.replace('Exercises', 'Solutions')}\n{rest}\n\nThe solutions are folded. Try "
+        f"first: the exercises are [here](../{source.path.stem}.ipynb)."
+    )
+    cells[0].source = (
+        cells[0]
+        .source.replace("](../", "](../../")
+        .replace(f"](../../{source.path.stem}", f"](../{source.path.stem}")
+    )
+    for exercise in source.exercises:
+        cells.append(new_markdown_cell(_heading(exercise) + exercise.task))
+        folded = {"tags": ["hide-input"]}
+        cells.append(new_code_cell(exercise.parts["solution"], metadata=folded))
+        cells.append(_check(exercise))
+        if "remark" in exercise.parts:
+            cells.append(new_markdown_cell(exercise.parts["remark"]))
+    return new_notebook(cells=cells)
+
+
+def _opening(source: Source) -> list:
+    cells = []
+    for number, (kind, text) in enumerate(source.intro):
+        make = new_markdown_cell if kind == "text" else new_code_cell
+        cells.append(make(text))
+        if number == 0:
+            cells.append(new_code_cell(setup_cell()))
+    return cells
+
+
+def _check(exercise: Exercise):
+    tags = {"tags": ["nbval-check-output"]}
+    return new_code_cell(exercise.parts["check"], metadata=tags)
+
+
+def _heading(exercise: Exercise) -> str:
+    mark = KINDS[exercise.kind]
+    return f"## {exercise.number} {exercise.title}\n\n*{mark} {exercise.kind}*\n\n"
+
+
+def outputs(source: Source) -> dict[Path, nbformat.NotebookNode]:
+    """Both notebooks of a source, by where they belong."""
+    name = f"{source.path.stem}.ipynb"
+    return {
+        FOLDER / name: student(source),
+        FOLDER / "solutions" / name: solutions(source),
+    }
+
+
+def is_current(path: Path, notebook: nbformat.NotebookNode) -> bool:
+    """Does the file hold these cells?"""
+    if not path.is_file():
+        return False
+    there = nbformat.read(path, as_version=4).cells
+    return [(c.cell_type, c.source) for c in there] == [
+        (c.cell_type, c.source.strip("\n")) for c in notebook.cells
+    ]
+
+
+def build(path: Path, notebook: nbformat.NotebookNode) -> None:
+    """Execute a notebook and write it in normal form."""
+    os.environ["CI"] = "true"
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+    text = normalised(nbformat.writes(notebook))
+    if problems := complaints(text):
+        sys.exit(f"{path.name}: " + "; ".join(problems))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"made {path.relative_to(ROOT)}", flush=True)
+
+
+def main() -> int:
+    """Build or check all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("names", nargs="*", help="only sources with this in their name")
+    given = parser.parse_args()
+    stale = 0
+    for path in sorted(SOURCES.glob("*.py")):
+        if given.names and not any(name in path.stem for name in given.names):
+            continue
+        for target, notebook in outputs(read(path)).items():
+            if not given.check:
+                build(target, notebook)
+            elif not is_current(target, notebook):
+                print(f"{target.relative_to(ROOT)} is not what {path.name} makes")
+                stale += 1
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main())
