@@ -34,10 +34,8 @@ unit: .venv/ready ## Test the package
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
 
-notebooks: .venv/ready ## Run every chapter and exercise again and compare (nbval)
-	env -u MMBOOK_DATA -u MMBOOK_MODELS CI=true $(BIN)/python -m pytest -q \
-		-p nbval.plugin --nbval-lax --nbval-cell-timeout=600 \
-		$(shell find chapters -name '*.ipynb' -not -path '*checkpoints*' | sort)
+notebooks: .venv/ready ## Run every chapter and exercise alone and compare (nbval)
+	$(BIN)/python tools/alone.py
 
 lab: .venv/ready ## Open JupyterLab
 	$(BIN)/jupyter lab chapters
