@@ -34,7 +34,7 @@ from setup_cell import ROOT, setup_cell
 
 FOLDER = ROOT / "chapters/exercises"
 SOURCES = FOLDER / "sources"
-KINDS = {"warm-up": "🌱", "predict": "🔮", "core": "🔧", "open": "🧭"}
+KINDS = {"warm-up": "热身", "predict": "预测", "core": "核心", "open": "开放"}
 PARTS = ("stub", "solution", "check", "hint", "remark")
 CELL = re.compile(r"^# %% ?(.*)$", re.MULTILINE)
 
@@ -171,8 +171,8 @@ def _check(exercise: Exercise):
 
 
 def _heading(exercise: Exercise) -> str:
-    mark = KINDS[exercise.kind]
-    return f"## {exercise.number} {exercise.title}\n\n*{mark} {exercise.kind}*\n\n"
+    kind = f"*{exercise.kind}* ({KINDS[exercise.kind]})"
+    return f"## {exercise.number} {exercise.title}\n\n{kind}\n\n"
 
 
 def outputs(source: Source) -> dict[Path, nbformat.NotebookNode]:
@@ -199,7 +199,10 @@ def build(path: Path, notebook: nbformat.NotebookNode) -> None:
     os.environ["CI"] = "true"
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     text = normalised(nbformat.writes(notebook))
-    if problems := complaints(text):
+    problems = complaints(text)
+    if path.parent.name == "solutions" and "✗" in text:
+        problems.append("a solution fails its check")
+    if problems:
         sys.exit(f"{path.name}: " + "; ".join(problems))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
