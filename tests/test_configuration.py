@@ -11,7 +11,7 @@ from torch import nn
 import mmbook.configuration as configuration
 from mmbook.configuration import Configured, find_folder, write_folder
 from mmbook.encoders import ConvImageEncoder, PatchImageEncoder, TextEncoder
-from mmbook.fusion import FUSIONS, Concatenation, CrossAttention
+from mmbook.fusion import FUSIONS, Concatenation
 from mmbook.heads import ClassificationHead, EmbeddingHead, GenerationHead, PairHead
 from mmbook.models import LanguageModel, MultimodalModel
 from mmbook.tokens import Tokens
@@ -43,8 +43,6 @@ PARTS = {
     "conv": (lambda: ConvImageEncoder(8, 16, (4,)), lambda m: m(**IMAGE).values),
     "patch": (lambda: PatchImageEncoder(8, 1, 2, 16, 8), lambda m: m(**IMAGE).values),
     "text": (lambda: TextEncoder(6, 8, 1, 2, 4), lambda m: m(TEXT["text"]).values),
-    "concatenation": (lambda: Concatenation(WIDTHS, 8), lambda m: m(BOTH).values),
-    "cross": (lambda: CrossAttention(WIDTHS, 8, 2), lambda m: m(BOTH).values),
     "classes": (lambda: ClassificationHead(8, 3, 4), lambda m: m(BOTH["image"])[0]),
     "embedding": (lambda: EmbeddingHead(8, 3), lambda m: m(BOTH["image"])[0]),
     "language": (
@@ -53,6 +51,10 @@ PARTS = {
     ),
     "captioner": (captioner, lambda m: m(**IMAGE, **WORDS).logits),
     "pair": (pair, lambda m: m(**IMAGE, **TEXT).logits),
+}
+PARTS |= {
+    name: (lambda method=method: method(WIDTHS, 8), lambda m: m(BOTH).values)
+    for name, method in FUSIONS.items()
 }
 
 
@@ -72,7 +74,6 @@ def test_every_part_comes_back_the_same(name, tmp_path):
 
 def test_no_part_of_the_book_is_forgotten_here():
     tested = {type(m) for make, _ in PARTS.values() for m in make().modules()}
-    assert {Concatenation, CrossAttention} == set(FUSIONS.values())
     known = {ConvImageEncoder, PatchImageEncoder, TextEncoder, ClassificationHead}
     known |= {GenerationHead, EmbeddingHead, PairHead, MultimodalModel, LanguageModel}
     assert known | set(FUSIONS.values()) <= tested

@@ -1,15 +1,42 @@
 """Fusion (融合): tokens of several modalities in, one sequence of tokens out.
 
-One file a method, one line a method in the table below. A fusion takes a dictionary of
-any of its modalities; a missing one is not an error.
+One file a method, one line a method in the table below, from simple to rich. A fusion
+takes a dictionary of any of its modalities; a missing one is not an error. Two rules
+hold for all: padding changes nothing, and a row in which nothing at all is real has no
+real token afterwards.
 """
 
+from .base import count_operations
+from .bilinear import Bilinear
+from .bottleneck import Bottleneck
+from .co_attention import CoAttention
 from .concatenation import Concatenation
 from .cross_attention import CrossAttention
+from .film import FiLM
+from .gated import Gated
+from .late import LateFusion
+from .low_rank import LowRankTensor
+from .merged_attention import MergedAttention
+from .product import Product
+from .q_former import QFormer
+from .resampler import PerceiverResampler
+from .sum import Sum
 
 FUSIONS = {
     "concatenation": Concatenation,
+    "late": LateFusion,
+    "sum": Sum,
+    "product": Product,
+    "gated": Gated,
+    "bilinear": Bilinear,
+    "low_rank": LowRankTensor,
+    "film": FiLM,
     "cross_attention": CrossAttention,
+    "merged_attention": MergedAttention,
+    "co_attention": CoAttention,
+    "bottleneck": Bottleneck,
+    "resampler": PerceiverResampler,
+    "q_former": QFormer,
 }
 
 
@@ -20,4 +47,22 @@ def fusion(name: str, **arguments):
     return FUSIONS[name](**arguments)
 
 
-__all__ = ["FUSIONS", "Concatenation", "CrossAttention", "fusion"]
+__all__ = [
+    "FUSIONS",
+    "Bilinear",
+    "Bottleneck",
+    "CoAttention",
+    "Concatenation",
+    "CrossAttention",
+    "FiLM",
+    "Gated",
+    "LateFusion",
+    "LowRankTensor",
+    "MergedAttention",
+    "PerceiverResampler",
+    "Product",
+    "QFormer",
+    "Sum",
+    "count_operations",
+    "fusion",
+]

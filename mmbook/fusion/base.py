@@ -1,9 +1,9 @@
-"""What all fusions share: every modality brought to one width, with a mark of its own."""
+"""What all fusions share: each modality brought to one width, with its own mark."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..configuration import Configured
 from ..tokens import Tokens
@@ -32,20 +32,76 @@ class Fusion(Configured):
 
     def aligned(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         """Project each modality to D and add its mark; check what was given."""
+        self._check(tokens)
+        aligned = {}
+        for name in self.modalities:
+            if name in tokens:
+                values = self.project[name](tokens[name].values) + self.mark[name]
+                aligned[name] = Tokens(values, tokens[name].mask)
+        return aligned
+
+    def vectors(self, tokens: dict[str, Tokens]) -> Tokens:
+        """One vector for each modality, the mean of its tokens: (B, modalities, D).
+
+        A modality that is missing, or of which a row holds only padding, has a zero
+        vector and is not real in the mask. The two can't be told apart.
+        """
+        parts = self.aligned(tokens)
+        like = next(iter(parts.values())).pooled()  # (B, D)
+        values, real = [], []
+        for name in self.modalities:
+            part = parts.get(name)
+            values.append(torch.zeros_like(like) if part is None else part.pooled())
+            nothing = torch.zeros_like(like[:, 0], dtype=torch.bool)
+            real.append(nothing if part is None else part.mask.any(1))
+        return Tokens(torch.stack(values, 1), torch.stack(real, 1))
+
+    def _check(self, tokens: dict[str, Tokens]) -> None:
         unknown = set(tokens) - set(self.modalities)
         if unknown or not tokens:
             raise ValueError(
                 f"this fusion takes any of {', '.join(self.modalities)}; got "
                 f"{', '.join(sorted(tokens)) or 'nothing'}"
             )
-        aligned = {}
-        for name in self.modalities:
-            if name in tokens:
-                if tokens[name].width != self.project[name].in_features:
-                    raise ValueError(
-                        f"this fusion takes {name} tokens of width "
-                        f"{self.project[name].in_features}; got {tokens[name].width}"
-                    )
-                values = self.project[name](tokens[name].values) + self.mark[name]
-                aligned[name] = Tokens(values, tokens[name].mask)
-        return aligned
+        for name, part in tokens.items():
+            if part.width != self.project[name].in_features:
+                raise ValueError(
+                    f"this fusion takes {name} tokens of width "
+                    f"{self.project[name].in_features}; got {part.width}"
+                )
+        rows = {name: len(part) for name, part in tokens.items()}
+        if len(set(rows.values())) != 1:
+            given = ", ".join(f"{name} {number}" for name, number in rows.items())
+            raise ValueError(f"all modalities must be of one batch size; got {given}")
+
+
+def repeated(learned: Tensor, parts: dict[str, Tokens]) -> Tokens:
+    """Learned tokens (N, D), the same for each row of a batch: (B, N, D).
+
+    They are real in each row in which anything is.
+    """
+    real = torch.cat([part.mask for part in parts.values()], dim=1).any(1)  # (B,)
+    values = learned.expand(len(real), -1, -1)
+    return Tokens(values, real[:, None].expand(-1, len(learned)))
+
+
+def at_least_one(**numbers: int) -> None:
+    """Raise ValueError for the first of these numbers that is not positive."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1; got {number}")
+
+
+def count_operations(fusion: nn.Module, tokens: dict[str, Tokens]) -> int:
+    """Additions and multiplications of one forward pass (运算量), for all its rows.
+
+    A multiply-add counts as two. Only products of matrices count, those of attention
+    included: norms, activations and products of single numbers are little beside them.
+    """
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import
+
+    # The counter follows every tensor that wants a gradient, so none may.
+    weights = {name: value.detach() for name, value in fusion.named_parameters()}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        torch.func.functional_call(fusion, weights, (tokens,))
+    return counter.get_total_flops()

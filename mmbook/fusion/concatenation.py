@@ -11,8 +11,9 @@ from .base import Fusion
 class Concatenation(Fusion):
     """All tokens of all modalities in one sequence, (B, N₁ + N₂ + …, D).
 
-    Nothing is mixed yet; whoever reads the sequence with attention (the generation head,
-    or the blocks behind it) does that. Chapter 1.1 shows what happens if nobody does.
+    Nothing is mixed yet; whoever reads the sequence with attention (the generation
+    head, or the blocks behind it) does that. Chapter 1.1 shows what happens if nobody
+    does.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

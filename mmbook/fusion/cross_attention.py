@@ -6,7 +6,7 @@ from torch import nn
 
 from ..layers import Block
 from ..tokens import Tokens
-from .base import Fusion
+from .base import Fusion, at_least_one
 
 
 class CrossAttention(Fusion):
@@ -31,6 +31,7 @@ class CrossAttention(Fusion):
         dropout: float = 0.0,
     ):
         super().__init__(widths, width)
+        at_least_one(layers=layers)
         self.blocks = nn.ModuleList(
             Block(width, heads, context_width=width, dropout=dropout)
             for _ in range(layers)

@@ -5,17 +5,33 @@ from itertools import combinations
 import pytest
 import torch
 
-from mmbook.fusion import FUSIONS, fusion
+from mmbook.configuration import Configured
+from mmbook.fusion import FUSIONS, count_operations, fusion
 from mmbook.tokens import Tokens
 
 WIDTHS = {"image": 6, "text": 8, "audio": 4}
 D = 16
-everyone = pytest.mark.parametrize("name", FUSIONS)
+VARIANTS = {
+    "gated, sigmoid": {"gate": "sigmoid"},
+    "low_rank, one": {"rank": 1},
+    "film, deep": {"layers": 3},
+    "cross_attention, deep": {"layers": 2, "heads": 2},
+    "merged_attention, deep": {"layers": 2, "heads": 2},
+    "co_attention, deep": {"layers": 2, "heads": 2},
+    "bottleneck, shallow": {"layers": 1, "shared": 1},
+    "resampler, other": {"layers": 1, "queries": 3},
+    "q_former, other": {"layers": 3, "queries": 3, "text": "audio"},
+    "q_former, no text": {"text": "nobody"},
+}
+everyone = pytest.mark.parametrize("name", [*FUSIONS, *VARIANTS])
+# Who asks can't be missing in one row alone, and attention to nothing says its bias.
+ASKING = ("cross_attention", "co_attention", "film")
 
 
-def make(name):
+def make(name, widths=WIDTHS):
     torch.manual_seed(0)
-    return fusion(name, widths=WIDTHS, width=D).eval()
+    method, arguments = name.split(",")[0], VARIANTS.get(name, {})
+    return fusion(method, widths=widths, width=D, **arguments).eval()
 
 
 def tokens(seed=0, rows=3):
@@ -51,6 +67,15 @@ def test_every_parameter_is_saved_and_trained(name):
 
 
 @everyone
+def test_it_comes_back_from_a_folder_with_its_arguments(name, tmp_path):
+    module, given = make(name), tokens()
+    again = Configured.from_pretrained(module.save_pretrained(tmp_path / "saved"))
+    assert type(again) is type(module) and again.to_config() == module.to_config()
+    assert again.to_config().items() >= VARIANTS.get(name, {}).items()
+    assert torch.equal(again(given).values, module(given).values)
+
+
+@everyone
 def test_no_tensor_hides_from_state_dict(name):
     """Factors kept in a plain list are neither saved nor trained: a known mistake."""
     module = make(name)
@@ -82,9 +107,37 @@ def test_a_missing_modality_is_not_an_error(name, given):
 def test_a_modality_of_which_nothing_is_real_gives_no_nan(name):
     given = tokens()
     for modality in WIDTHS:
-        hidden = torch.zeros(given[modality].mask.shape, dtype=torch.bool)
-        fused = make(name)(given | {modality: Tokens(given[modality].values, hidden)})
-        assert fused.pooled().isfinite().all(), modality
+        module, nothing = make(name), torch.zeros_like(given[modality].mask)
+        fused = module(given | {modality: Tokens(given[modality].values, nothing)})
+        assert fused.values.isfinite().all(), modality
+        fused.pooled().pow(2).sum().backward()
+        for parameter in module.parameters():
+            assert parameter.grad is None or parameter.grad.isfinite().all(), modality
+
+
+@everyone
+def test_where_nothing_at_all_is_real_nothing_comes_out(name):
+    empty = {
+        key: Tokens(part.values, part.mask & torch.tensor([[True], [False], [True]]))
+        for key, part in tokens().items()
+    }
+    for given in (empty, {"text": empty["text"]}):
+        fused = make(name)(given)
+        assert fused.values.isfinite().all()
+        assert fused.mask.any(1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("modality", WIDTHS)
+@pytest.mark.parametrize("name", [n for n in FUSIONS if n not in ASKING])
+def test_a_modality_of_padding_alone_is_as_good_as_missing(name, modality):
+    """Also in some rows only, which lets a training leave it out example by example."""
+    given, module = tokens(), make(name)
+    row = torch.tensor([[True], [False], [True]])
+    part = Tokens(given[modality].values, given[modality].mask & row)
+    partly = module(given | {modality: part}).pooled()
+    without = module({k: v for k, v in given.items() if k != modality}).pooled()
+    torch.testing.assert_close(partly[1], without[1])
+    torch.testing.assert_close(partly[::2], module(given).pooled()[::2])
 
 
 @everyone
@@ -118,11 +171,18 @@ def test_the_order_in_the_dictionary_says_nothing(name):
 @everyone
 def test_modalities_are_told_apart_by_their_marks(name):
     """The same values with the same projection: only the mark says what they are."""
-    module = fusion(name, widths={"left": 4, "right": 4}, width=D)
+    module = make(name, widths={"left": 4, "right": 4})
     module.project["right"].load_state_dict(module.project["left"].state_dict())
     same = Tokens(torch.randn(2, 3, 4))
-    left, right = (module.eval()({n: same}).values for n in ("left", "right"))
+    left, right = (module({n: same}).values for n in ("left", "right"))
     assert not torch.allclose(left, right, atol=1e-4)
+
+
+@everyone
+def test_one_modality_is_enough_to_make_one(name):
+    module = make(name, widths={"image": 6})
+    fused = module({"image": tokens()["image"]})
+    assert fused.values.isfinite().all() and fused.width == D
 
 
 @everyone
@@ -134,8 +194,38 @@ def test_wrong_input_is_named(name):
         module({**given, "smell": given["text"]})
     with pytest.raises(ValueError, match=r"image.*width 6.*got.*9"):
         module({"image": Tokens(torch.zeros(2, 3, 9))})
+    with pytest.raises(ValueError, match=r"one batch size; got image 3, text 2"):
+        module({"image": given["image"], "text": Tokens(given["text"].values[:2])})
     with pytest.raises(ValueError, match="at least one modality"):
-        fusion(name, widths={}, width=D)
+        make(name, widths={})
+
+
+@pytest.mark.parametrize("argument", ["layers", "rank", "shared", "queries"])
+def test_a_number_that_makes_nothing_is_named(argument):
+    for name, method in FUSIONS.items():
+        if argument in method(WIDTHS, D).to_config():
+            with pytest.raises(
+                ValueError, match=f"{argument} must be at least 1; got 0"
+            ):
+                fusion(name, widths=WIDTHS, width=D, **{argument: 0})
+
+
+@everyone
+def test_operations_grow_with_the_batch_and_leave_no_trace(name):
+    given, module = tokens(), make(name)
+    row = {key: Tokens(part.values[:1], part.mask[:1]) for key, part in given.items()}
+    assert count_operations(module, given) == 3 * count_operations(module, row) > 0
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_operations_are_those_that_one_counts_by_hand():
+    n = {"image": 3, "text": 4, "audio": 5}
+    projections = sum(n[name] * width * D for name, width in WIDTHS.items())
+    assert count_operations(make("sum"), tokens()) == 2 * 3 * projections
+    N = sum(n.values())
+    block = N * 4 * D * D + 2 * N * N * D + N * 8 * D * D  # linear, attention, feed
+    expected = 2 * 3 * (projections + block)
+    assert count_operations(make("merged_attention"), tokens()) == expected
 
 
 def test_an_unknown_method_is_named():

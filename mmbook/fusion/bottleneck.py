@@ -1,0 +1,78 @@
+"""Attention bottleneck (注意力瓶颈): the modalities meet in a few shared tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import Block
+from ..tokens import Tokens
+from .base import Fusion, at_least_one, repeated
+
+
+class Bottleneck(Fusion):
+    r"""All tokens, then the shared ones where they met: (B, N₁ + N₂ + … + n, D).
+
+    $$[x_m; s_m] \leftarrow \mathrm{block}_m([x_m; s]), \qquad
+    s \leftarrow \mathrm{mean}_m\, s_m$$
+
+    per layer. Each modality looks at itself and at the $n$ shared tokens $s$, never at
+    another modality; then the shared tokens are averaged. Nagrani et al. 2021,
+    https://arxiv.org/abs/2107.00135. The work grows with the sum of the squares of the
+    lengths, not with the square of their sum. In the first layer the shared tokens only
+    listen: the modalities' own tokens know of each other from the second layer on. With
+    one layer only the shared tokens know of all; this is why they are handed on.
+
+    A missing modality has no part in the mean, nor has one of which a row holds only
+    padding. The shared tokens are always there.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens.
+    width, layers, heads : D, number of blocks for each modality, number of heads.
+    shared : n, the number of shared tokens.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        width: int,
+        layers: int = 2,
+        heads: int = 4,
+        shared: int = 4,
+        dropout: float = 0.0,
+    ):
+        super().__init__(widths, width)
+        at_least_one(layers=layers, shared=shared)
+
+        def block():
+            return Block(width, heads, dropout=dropout)
+
+        self.shared = nn.Parameter(0.02 * torch.randn(shared, width))
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({name: block() for name in widths}) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → one sequence, the shared tokens at its end."""
+        parts = self.aligned(tokens)
+        shared = repeated(self.shared, parts)
+        real = torch.stack([part.mask.any(1) for part in parts.values()])
+        for blocks in self.blocks:
+            heard = []
+            for name, part in parts.items():
+                both = Tokens.concatenate([part, shared])
+                x = blocks[name](both.values, both.mask)
+                own, told = x.tensor_split([part.values.shape[1]], dim=1)
+                parts[name] = Tokens(own, part.mask)
+                heard.append(told)
+            shared = Tokens(_mean(torch.stack(heard), real), shared.mask)
+        joined = Tokens.concatenate([*parts.values(), shared])
+        return Tokens(self.norm(joined.values), joined.mask)
+
+
+def _mean(heard: Tensor, real: Tensor) -> Tensor:
+    """(modalities, B, n, D) → (B, n, D): the mean over those with a real token."""
+    weights = real[..., None, None].to(heard.dtype)
+    return (heard * weights).sum(0) / weights.sum(0).clamp(min=1)

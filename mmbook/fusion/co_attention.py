@@ -1,0 +1,67 @@
+"""Co-attention (协同注意力): every modality asks all the others."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..layers import Block
+from ..tokens import Tokens
+from .base import Fusion, at_least_one
+
+
+class CoAttention(Fusion):
+    r"""All tokens, each enriched by the other modalities: (B, N₁ + N₂ + …, D).
+
+    $$x_m \leftarrow \mathrm{block}_m\big(x_m,\ \text{context} = [x_k]_{k \neq m}\big)$$
+
+    per layer, for all modalities at once: self-attention, cross-attention to the others
+    as they were before the layer, feed-forward. Each modality has weights of its own.
+    ViLBERT (Lu et al. 2019, https://arxiv.org/abs/1908.02265), for any number of
+    modalities. Compare :class:`.CrossAttention`, where only the first one asks.
+
+    A missing modality is neither asked nor asks. One that is alone passes through its
+    self-attention and feed-forward layers.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens.
+    width, layers, heads : D, number of blocks for each modality, number of heads.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        width: int,
+        layers: int = 1,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ):
+        super().__init__(widths, width)
+        at_least_one(layers=layers)
+
+        def block():
+            return Block(width, heads, context_width=width, dropout=dropout)
+
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({name: block() for name in widths}) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → one sequence."""
+        parts = self.aligned(tokens)
+        for blocks in self.blocks:
+            parts = {name: _ask(blocks[name], name, parts) for name in parts}
+        joined = Tokens.concatenate(list(parts.values()))
+        return Tokens(self.norm(joined.values), joined.mask)
+
+
+def _ask(block: Block, name: str, parts: dict[str, Tokens]) -> Tokens:
+    """One modality's tokens, after they have looked at those of the others."""
+    own = parts[name]
+    others = [part for other, part in parts.items() if other != name]
+    if not others:
+        return Tokens(block(own.values, own.mask), own.mask)
+    context = Tokens.concatenate(others)
+    x = block(own.values, own.mask, context=context.values, context_mask=context.mask)
+    return Tokens(x, own.mask)

@@ -1,0 +1,64 @@
+"""FiLM, feature-wise linear modulation (特征线性调制): one modality tunes the other."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..tokens import Tokens
+from .base import Fusion, at_least_one
+
+
+class FiLM(Fusion):
+    r"""The first modality's tokens, scaled and shifted by the others: (B, N, D).
+
+    $$h = \mathrm{ReLU}(W_1 x), \qquad
+    z = h + \mathrm{ReLU}\big((1 + \gamma) \odot \mathrm{norm}(W_2 h) + \beta\big),
+    \qquad (\gamma, \beta) = V \sum_m \bar x_m$$
+
+    per block, after Perez et al. 2018, https://arxiv.org/abs/1709.07871. The sum goes
+    over the other modalities. All tokens of a row get the same $\gamma$ and $\beta$, so
+    a question can say *what* to look for, but not where.
+
+    A missing modality says nothing. If no other is there, $\gamma = \beta = 0$ and the
+    modulation is the identity. If the first is missing, the next one that was given
+    takes its place. A row in which the first one holds only padding has no real token.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens; the first one is modulated.
+    width, layers : D, number of blocks of two layers.
+    """
+
+    def __init__(self, widths: dict[str, int], width: int, layers: int = 1):
+        super().__init__(widths, width)
+        at_least_one(layers=layers)
+        self.blocks = nn.ModuleList(FiLMBlock(width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → the tokens of the first one present."""
+        first, *others = self.aligned(tokens).values()
+        condition = first.values.new_zeros(len(first), self.width)
+        for other in others:
+            condition = condition + other.pooled()
+        x = first.values
+        for block in self.blocks:
+            x = block(x, condition)
+        return Tokens(self.norm(x), first.mask)
+
+
+class FiLMBlock(nn.Module):
+    """Two layers; a condition (B, D) scales and shifts what the second one says."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width, bias=False)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)"""
+        gamma, beta = self.modulation(condition)[:, None].chunk(2, dim=-1)  # (B, 1, D)
+        h = F.relu(self.first(x))
+        return h + F.relu((1 + gamma) * self.norm(self.second(h)) + beta)

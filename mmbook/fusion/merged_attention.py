@@ -1,0 +1,52 @@
+"""Merged attention (合并注意力): all tokens of all modalities look at each other."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..layers import Block
+from ..tokens import Tokens
+from .base import Fusion, at_least_one
+
+
+class MergedAttention(Fusion):
+    r"""One sequence of all tokens through self-attention, (B, N₁ + N₂ + …, D).
+
+    $$z = \mathrm{blocks}([x_1 + e_1; x_2 + e_2; \dots])$$
+
+    Early fusion (早期融合): the modalities meet in every layer. $e_m$ is the mark that
+    says which modality a token comes from. It is the "merged attention" of Dou et al.
+    2021, https://arxiv.org/abs/2111.02387, and what ViLT does (Kim et al. 2021,
+    https://arxiv.org/abs/2102.03334). The work grows with the square of the length of
+    the whole sequence.
+
+    A missing modality leaves no tokens, and nobody can look at them.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens.
+    width, layers, heads : D, number of blocks, number of heads.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        width: int,
+        layers: int = 1,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ):
+        super().__init__(widths, width)
+        at_least_one(layers=layers)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, dropout=dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → one sequence."""
+        joined = Tokens.concatenate(list(self.aligned(tokens).values()))
+        x = joined.values
+        for block in self.blocks:
+            x = block(x, joined.mask)
+        return Tokens(self.norm(x), joined.mask)

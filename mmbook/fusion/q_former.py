@@ -1,0 +1,97 @@
+"""Q-Former, querying transformer (查询变换器): queries that a text can instruct."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..layers import Attention, FeedForward
+from ..tokens import Tokens
+from .base import Fusion, at_least_one, repeated
+
+
+class QFormer(Fusion):
+    r"""Learned queries (可学习查询) that talk with the text and look at the rest: (B, n, D).
+
+    $$[q; t] \leftarrow [q; t] + \mathrm{self}([q; t]), \quad
+    q \leftarrow q + \mathrm{cross}(q, [x_1; x_2; \dots]), \quad
+    [q; t] \leftarrow [q; t] + f([q; t])$$
+
+    per layer, with a layer norm before each part. $t$ are the tokens of the text, $x_m$
+    those of the other modalities; only the queries are handed on.
+
+    BLIP-2 (Li et al. 2023, https://arxiv.org/abs/2301.12597); that the text tells the
+    queries what to look for is InstructBLIP (Dai et al. 2023,
+    https://arxiv.org/abs/2305.06500). There the text has a feed-forward layer of its
+    own, and only every second layer looks at the picture; here text and queries share
+    one, and every layer looks. Compare :class:`.PerceiverResampler`, where all
+    modalities are looked at alike.
+
+    Without the text the queries talk among themselves. Without all the others they hear
+    only the text, and cross-attention is left out; so it is in a row in which the
+    others hold only padding. The queries are always there.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens.
+    width, layers, heads : D, number of layers, number of heads.
+    queries : n, the number of tokens that come out.
+    text : name of the modality that joins the self-attention; there may be none of this
+        name, then all modalities are looked at.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        width: int,
+        layers: int = 2,
+        heads: int = 4,
+        queries: int = 8,
+        text: str = "text",
+        dropout: float = 0.0,
+    ):
+        super().__init__(widths, width)
+        at_least_one(layers=layers, queries=queries)
+        self.text = text
+        self.queries = nn.Parameter(0.02 * torch.randn(queries, width))
+        self.layers = nn.ModuleList(
+            QFormerLayer(width, heads, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → n tokens."""
+        parts = self.aligned(tokens)
+        queries = repeated(self.queries, parts)
+        text = [parts.pop(self.text)] if self.text in parts else []
+        context = Tokens.concatenate(list(parts.values())) if parts else None
+        x = Tokens.concatenate([queries, *text])
+        for layer in self.layers:
+            x = layer(x, len(self.queries), context)
+        return Tokens(self.norm(x.values[:, : len(self.queries)]), queries.mask)
+
+
+class QFormerLayer(nn.Module):
+    """All look at each other, the first ``n`` look at a context, all think."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.attention = Attention(width, heads, dropout=dropout)
+        self.cross = Attention(width, heads, dropout=dropout)
+        self.feed_forward = FeedForward(width, dropout=dropout)
+        self.attention_norm, self.cross_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tokens, n: int, context: Tokens | None) -> Tokens:
+        """(B, n + L, D) → (B, n + L, D)"""
+        h = x.values
+        h = h + self.dropout(self.attention(self.attention_norm(h), mask=x.mask))
+        if context is not None:
+            queries, text = h[:, :n], h[:, n:]
+            asked = self.cross_norm(queries)
+            found = self.dropout(self.cross(asked, context.values, context.mask))
+            found = found * context.mask.any(1)[:, None, None]  # nothing to look at
+            h = torch.cat([queries + found, text], dim=1)
+        h = h + self.feed_forward(self.feed_forward_norm(h))
+        return Tokens(h, x.mask)

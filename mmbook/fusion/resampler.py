@@ -1,0 +1,81 @@
+"""Perceiver resampler (感知重采样器): any number of tokens in, a fixed number out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import Attention, FeedForward
+from ..tokens import Tokens
+from .base import Fusion, at_least_one, repeated
+
+
+class PerceiverResampler(Fusion):
+    r"""Learned queries (可学习查询) that look at all tokens: (B, n, D).
+
+    $$q \leftarrow q + \mathrm{attention}(q,\ [x_1; x_2; \dots; q]), \qquad
+    q \leftarrow q + f(q)$$
+
+    per layer, with a layer norm before each part. One attention looks at the tokens and
+    at the queries together. Flamingo (Alayrac et al. 2022,
+    https://arxiv.org/abs/2204.14198), after the Perceiver (Jaegle et al. 2021,
+    https://arxiv.org/abs/2103.03206). However long the input is, $n$ tokens come out.
+    Compare :class:`.QFormer`, where a text can tell the queries what to look for.
+
+    A missing modality leaves no tokens, and nobody can look at them. The queries are
+    always there.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens.
+    width, layers, heads : D, number of layers, number of heads.
+    queries : n, the number of tokens that come out.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        width: int,
+        layers: int = 2,
+        heads: int = 4,
+        queries: int = 8,
+        dropout: float = 0.0,
+    ):
+        super().__init__(widths, width)
+        at_least_one(layers=layers, queries=queries)
+        self.queries = nn.Parameter(0.02 * torch.randn(queries, width))
+        self.layers = nn.ModuleList(
+            ResamplerLayer(width, heads, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → n tokens."""
+        parts = self.aligned(tokens)
+        context = Tokens.concatenate(list(parts.values()))
+        queries = repeated(self.queries, parts)
+        x = queries.values
+        for layer in self.layers:
+            x = layer(x, context)
+        return Tokens(self.norm(x), queries.mask)
+
+
+class ResamplerLayer(nn.Module):
+    """The queries look at the context and at themselves, then think."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.context_norm, self.query_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout=dropout)
+        self.feed_forward = FeedForward(width, dropout=dropout)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, context: Tokens) -> Tensor:
+        """(B, n, D) → (B, n, D)"""
+        h = self.query_norm(queries)
+        seen = torch.cat([self.context_norm(context.values), h], dim=1)
+        mask = F.pad(context.mask, (0, queries.shape[1]), value=True)
+        queries = queries + self.dropout(self.attention(h, seen, mask))
+        return queries + self.feed_forward(self.feed_forward_norm(queries))
