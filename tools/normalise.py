@@ -58,6 +58,8 @@ def normalised(text: str) -> str:
         cell.source = cell.source.strip("\n")
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": sorted(tags)} if tags else {})
+        if "hide-input" in (tags or []):  # what the site folds, JupyterLab folds, too
+            cell.metadata.jupyter = nbformat.from_dict({"source_hidden": True})
         if cell.cell_type == "code":
             count += bool(cell.source)
             cell.execution_count = count if cell.source else None
