@@ -2,7 +2,8 @@
 
 Captioned photographs come in two forms that most collections use: COCO's (a json with
 ``images`` and ``annotations``) and Flickr8k's (a ``captions.txt`` with a picture's name
-and a caption in each line). Pictures are read when they are asked for.
+and a caption in each line). Pictures are read when they are asked for. Recorded speech
+is read from wav files by Python's own ``wave``: no other library is needed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import copy
 import csv
 import hashlib
 import json
+import math
 import random
+import re
+import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,6 +319,201 @@ def easy_vqa(folder: str | Path, split: str = "train") -> EasyVQA:
     return EasyVQA(folder, split)
 
 
+class Recordings(Dataset):
+    """Sound files with what is known of each (录音).
+
+    Items are ``{"audio": (S,) float in [−1, 1], "index": int}`` together with what is
+    known: ``caption``, or ``label`` and ``speaker``.
+
+    Parameters
+    ----------
+    files : wav files.
+    known : a dictionary for each file.
+    rate : samples a second; files with another rate are resampled.
+    keep : hold each sound in memory once it was read; for small files read often.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        known: Sequence[dict],
+        rate: int = 16_000,
+        keep: bool = False,
+    ):
+        if not len(files) or len(files) != len(known):
+            raise ValueError(
+                "as many files as dictionaries of what is known are needed, at least "
+                f"one; got {len(files)} and {len(known)}"
+            )
+        self.files, self.known = [Path(file) for file in files], list(known)
+        self.rate, self.kept = rate, {} if keep else None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"audio": self.sound(index), **self.known[index], "index": int(index)}
+
+    def sound(self, number: int) -> Tensor:
+        """One sound at the rate of the set: (S,) float32."""
+        if self.kept is None:
+            return read_wave(self.files[number], self.rate)
+        if number not in self.kept:
+            self.kept[number] = read_wave(self.files[number], self.rate)
+        return self.kept[number]
+
+
+def spoken_digits(
+    folder: str | Path,
+    split: str = "train",
+    left_out: str | None = None,
+    rate: int = 16_000,
+) -> Recordings:
+    """The Free Spoken Digit Dataset: 0 to 9 in English, six speakers (CC BY-SA 4.0).
+
+    https://github.com/Jakobovski/free-spoken-digit-dataset. Items hold ``audio``,
+    ``label`` (the digit) and ``speaker``.
+
+    Parameters
+    ----------
+    folder : the one with ``recordings``, or that one itself.
+    split : ``"train"``, ``"test"`` or ``"all"``. The official test set is the
+        recordings 0 to 4 of each speaker and digit: easy, for all voices are known.
+    left_out : a speaker. ``"test"`` is then all of this speaker's recordings and
+        ``"train"`` all of the others': the honest test.
+    rate : samples a second; the files have 8,000.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no recording in it.
+    ValueError
+        If there is no such split or speaker, or a file is not named as expected.
+    """
+    if split not in ("train", "test", "all"):
+        raise ValueError(f"split must be one of train, test, all; got {split!r}")
+    rows = _digit_files(Path(folder))
+    speakers = sorted({speaker for _, _, speaker, _ in rows})
+    if left_out not in (None, *speakers):
+        raise ValueError(
+            f"the speaker left out must be one of {', '.join(speakers)}; got "
+            f"{left_out!r}"
+        )
+    kept = [
+        (file, {"label": digit, "speaker": speaker})
+        for file, digit, speaker, take in rows
+        if split == "all"
+        or (split == "test") == (speaker == left_out if left_out else take < 5)
+    ]
+    if not kept:
+        raise ValueError(f"no recording in {folder} belongs to the split {split!r}")
+    files, known = zip(*kept, strict=True)
+    return Recordings(files, known, rate, keep=True)
+
+
+def lj_speech(folder: str | Path, rate: int = 16_000) -> Recordings:
+    """LJ Speech: one reader, sentences of English books (public domain).
+
+    https://keithito.com/LJ-Speech-Dataset. Reads ``metadata.csv`` (name, text, text
+    with numbers written out, between bars) and the sounds in ``wavs`` or ``wavs16k``.
+    Items hold ``audio`` and ``caption``, the text with numbers written out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table or a sound is missing.
+    ValueError
+        If a line of the table is not in this form.
+    """
+    folder = Path(folder)
+    table = folder / "metadata.csv"
+    if not table.is_file():
+        raise FileNotFoundError(f"no {table}: give the folder of LJ Speech")
+    names, known = [], []
+    lines = table.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line:
+            parts = line.split("|")
+            if len(parts) != 3 or not parts[2].strip():
+                raise ValueError(
+                    f"{table}, line {number}: expected name|text|text; got {line!r}"
+                )
+            names.append(f"{parts[0]}.wav")
+            known.append({"caption": parts[2].strip()})
+    files = _find(names, [folder / "wavs", folder / "wavs16k"], "sounds")
+    return Recordings(files, known, rate)
+
+
+def _digit_files(folder: Path) -> list[tuple[Path, int, str, int]]:
+    """File, digit, speaker and number of each recording."""
+    inner = folder / "recordings"
+    files = sorted((inner if inner.is_dir() else folder).glob("*.wav"))
+    if not files:
+        raise FileNotFoundError(
+            f"no wav files in {folder}, nor in recordings inside it: give the folder "
+            "of the Free Spoken Digit Dataset"
+        )
+    rows = []
+    for file in files:
+        named = re.fullmatch(r"(\d)_(\w+)_(\d+)", file.stem)
+        if named is None:
+            raise ValueError(
+                f"{file} must be named digit_speaker_number.wav, as 7_jackson_32.wav"
+            )
+        digit, speaker, take = named.groups()
+        rows.append((file, int(digit), speaker, int(take)))
+    return rows
+
+
+def read_wave(file: str | Path, rate: int | None = None) -> Tensor:
+    """A wav file of 16 bits a sample as (S,) float32 in [−1, 1]; channels are averaged.
+
+    Parameters
+    ----------
+    rate : samples a second to resample to; None keeps the file's own.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it is not there, or is damaged, cut off or of another kind; both name it.
+    """
+    try:
+        with wave.open(str(file)) as sound:
+            form, data = sound.getparams(), sound.readframes(sound.getnframes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no sound {file}") from None
+    except (wave.Error, EOFError, OSError) as error:
+        raise ValueError(f"cannot read the sound {file}: {error!r}") from error
+    if form.sampwidth != 2:
+        raise ValueError(f"{file} has {8 * form.sampwidth} bits a sample; 16 are read")
+    frames = len(data) // (2 * form.nchannels)
+    if frames < form.nframes or not frames:
+        raise ValueError(
+            f"{file} is empty or cut off: it has {frames} of {form.nframes} samples"
+        )
+    samples = np.frombuffer(data, dtype="<i2").reshape(frames, form.nchannels)
+    sound = (samples.mean(1) / 32768).astype(np.float32)
+    return torch.from_numpy(resample(sound, form.framerate, rate or form.framerate))
+
+
+def resample(sound: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Samples (S,) at one rate to samples at another (重采样): (⌈S after / before⌉,).
+
+    The spectrum is cut off, or filled up with zeros, at half the new rate: nothing that
+    both rates can hold is lost, and nothing folds over (Nyquist).
+    """
+    if before == after:
+        return sound
+    common = math.gcd(before, after)
+    up, down = after // common, before // common
+    length = (
+        -(-len(sound) // down) + 16
+    )  # in steps of both; silence behind for the edge
+    spectrum = np.fft.rfft(sound, length * down)
+    wanted = np.fft.irfft(spectrum, length * up) * (up / down)
+    return wanted[: -(-len(sound) * up // down)].clip(-1, 1).astype(np.float32)
+
+
 def split_numbers(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Numbers below ``count`` in two sorted groups, the second with this share of them.
 
@@ -462,15 +661,17 @@ def _read_json(file: Path):
         raise ValueError(f"{file} is damaged or cut off: {error}") from error
 
 
-def _find(names: Sequence[str], places: Sequence[Path]) -> list[Path]:
-    """Where the pictures are, all of them."""
+def _find(
+    names: Sequence[str], places: Sequence[Path], kind: str = "pictures"
+) -> list[Path]:
+    """Where the pictures (or sounds) are, all of them."""
     found = [
         next((p / name for p in places if (p / name).is_file()), None) for name in names
     ]
     missing = [name for name, file in zip(names, found, strict=True) if file is None]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(names)} pictures are not there, the first is "
+            f"{len(missing)} of {len(names)} {kind} are not there, the first is "
             f"{missing[0]}; looked in {', '.join(map(str, places))}"
         )
     return found

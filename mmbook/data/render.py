@@ -1,8 +1,9 @@
-"""Scenes to pictures: signed distances over the whole canvas, one shape at a time.
+"""Scenes to pictures and clips: signed distances over the whole canvas.
 
 A signed distance is negative inside a shape, positive outside and zero on its edge, so
-``clip(0.5 − distance)`` in pixels paints the shape with a smooth edge. Formulas for the
-distances: Inigo Quilez, https://iquilezles.org/articles/distfunctions2d/.
+``clip(0.5 − distance)`` in pixels paints the shape with a smooth edge. All things of one
+shape are painted at once, in all frames. Formulas for the distances: Inigo Quilez,
+https://iquilezles.org/articles/distfunctions2d/.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _BACKGROUND = 0.93
 def render(
     scenes: Sequence[Scene], size: int = 48, noise: float = 0.02, seed: int = 0
 ) -> Tensor:
-    """Paint scenes.
+    """Paint scenes: a picture is a clip of one frame.
 
     Parameters
     ----------
@@ -36,40 +37,69 @@ def render(
     -------
     (B, 3, H, W) float32 in [0, 1].
     """
+    return render_video(scenes, 1, size, noise, seed)[:, 0]
+
+
+def render_video(
+    scenes: Sequence[Scene],
+    frames: int = 8,
+    size: int = 48,
+    noise: float = 0.02,
+    seed: int = 0,
+) -> Tensor:
+    """Paint clips of scenes whose things move (视频).
+
+    The frames are equally spaced from the start to the end of all motions. Without noise
+    the first one is the picture that :func:`render` paints. Sensor noise is new in each
+    frame; brightness and tints stay the same through a clip.
+
+    Parameters
+    ----------
+    scenes, size, noise, seed : as in :func:`render`.
+    frames : F. Four are needed to see that something blinks, five to see it twice.
+
+    Returns
+    -------
+    (B, F, 3, H, W) float32 in [0, 1].
+    """
     if not scenes:
         raise ValueError("no scenes to render: the list is empty")
+    if frames < 1:
+        raise ValueError(f"frames must be 1 or more; got {frames}")
     rng = np.random.default_rng(seed)
-    canvas = np.full((len(scenes), 3, size, size), _BACKGROUND, dtype=np.float32)
+    shape = (len(scenes), frames, 3, size, size)
+    canvas = np.full(shape, _BACKGROUND, dtype=np.float32)
     if noise:
-        canvas += rng.normal(0, 0.02, (len(scenes), 1, 1, 1)).astype(np.float32)
+        canvas += rng.normal(0, 0.02, (len(scenes), 1, 1, 1, 1)).astype(np.float32)
     for layer in range(max(len(scene.things) for scene in scenes)):
         by_shape = defaultdict(list)
         for row, scene in enumerate(scenes):
             if layer < len(scene.things):
                 by_shape[scene.things[layer].shape].append((row, scene.things[layer]))
-        for shape, placed in by_shape.items():
-            _paint(canvas, shape, placed, rng, noise)
+        for name, placed in by_shape.items():
+            _paint(canvas, name, placed, rng, noise)
     if noise:
-        grain = rng.standard_normal((len(scenes), 1, size, size), dtype=np.float32)
-        canvas += noise * grain
+        shape = (len(scenes), frames, 1, size, size)
+        canvas += noise * rng.standard_normal(shape, dtype=np.float32)
     return torch.from_numpy(canvas.clip(0, 1))
 
 
 def _paint(canvas, shape: str, placed: list[tuple[int, Thing]], rng, noise) -> None:
+    """Put K things of one shape on their clips: canvas (B, F, 3, H, W)."""
     rows = [row for row, _ in placed]
     things = [thing for _, thing in placed]
-    size = canvas.shape[-1]
+    frames, size = canvas.shape[1], canvas.shape[-1]
+    moments = [[t.at(k / max(frames - 1, 1)) for k in range(frames)] for t in things]
+    column = np.array(moments, dtype=np.float32)  # (K, F, 4)
+    x, y, radius, visible = np.moveaxis(column, -1, 0)[..., None, None]
     grid = (np.arange(size, dtype=np.float32) + 0.5) / size
-    column = np.array([[t.x, t.y, t.radius] for t in things], dtype=np.float32)
-    x, y, radius = column.T[:, :, None, None]  # each (K, 1, 1)
-    distance = _DISTANCES[shape](
-        grid[None, None, :] - x, grid[None, :, None] - y, radius
-    )
-    alpha = (0.5 - distance * size).clip(0, 1)[:, None]  # (K, 1, H, W)
+    distance = _DISTANCES[shape](grid - x, grid[:, None] - y, radius)  # (K, F, H, W)
+    alpha = visible * (0.5 - distance * size).clip(0, 1)
     colour = np.array([COLOURS[t.colour] for t in things], dtype=np.float32)
     if noise:
         colour += rng.normal(0, 0.03, colour.shape).astype(np.float32)
-    canvas[rows] += alpha * (colour[:, :, None, None] - canvas[rows])
+    colour = colour[:, None, :, None, None]  # (K, 1, 3, 1, 1)
+    canvas[rows] += alpha[:, :, None] * (colour - canvas[rows])
 
 
 def _circle(x, y, r):

@@ -7,6 +7,7 @@ from mmbook.data.batching import (
     CaptionedScenes,
     Collate,
     end_token,
+    stack_audio,
     stack_images,
     start_token,
     token_ids,
@@ -100,6 +101,43 @@ def test_images_float_stay_and_features_are_kept():
     assert stack_images(features).dtype == torch.float32
     bright = stack_images([torch.full((3, 2, 2), 255, dtype=torch.uint8)])
     assert torch.equal(bright, torch.ones(1, 3, 2, 2))
+
+
+def test_sounds_of_any_length_are_padded_and_masked():
+    waves = [torch.tensor([0.5, -0.5, 0.25]), torch.tensor([1.0])]
+    batch = Collate()([{"audio": wave, "label": 0} for wave in waves])
+    assert batch["audio"].tolist() == [[0.5, -0.5, 0.25], [1.0, 0.0, 0.0]]
+    assert batch["audio_mask"].tolist() == [[True] * 3, [True, False, False]]
+    one = Collate()([{"audio": waves[1].half()}])
+    assert one["audio"].dtype == torch.float32 and one["audio_mask"].all()
+
+
+def test_sounds_are_padded_to_one_length():
+    items = [{"audio": torch.ones(3)}, {"audio": torch.ones(2)}]
+    batch = Collate(pad_audio_to=5)(items)
+    assert batch["audio"].shape == batch["audio_mask"].shape == (2, 5)
+    assert batch["audio_mask"].sum(1).tolist() == [3, 2]
+    assert torch.equal(batch["audio"] != 0, batch["audio_mask"])
+    assert Collate(pad_audio_to=3)(items)["audio"].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"3 samples is longer than the 2 to pad to"):
+        Collate(pad_audio_to=2)(items)
+
+
+def test_kept_features_of_sounds_are_padded_by_token():
+    features = [torch.rand(4, 7), torch.rand(2, 7)]
+    values, mask = stack_audio(features, pad_to=6)
+    assert values.shape == (2, 6, 7) and mask.sum(1).tolist() == [4, 2]
+    assert torch.equal(values[1, :2], features[1]) and not values[1, 2:].any()
+
+
+def test_sounds_that_are_none_are_named():
+    for wave, words in (
+        (torch.zeros(5, dtype=torch.int16), r"int16: divide .* 32768"),
+        (torch.zeros(0), r"waveform \(S,\) of one channel.* got \(0,\)"),
+        (torch.zeros(2, 1, 5), r"got \(2, 1, 5\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Collate()([{"audio": wave}])
 
 
 def test_tokens_that_open_and_end_a_sentence():

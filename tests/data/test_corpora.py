@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import types
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,16 @@ from PIL import Image
 from mmbook.data.batching import Collate
 from mmbook.data.corpora import (
     Photographs,
+    Recordings,
     captioned_photographs,
     easy_vqa,
     from_hub,
     from_table,
+    lj_speech,
     read_image,
+    read_wave,
+    resample,
+    spoken_digits,
     square,
 )
 from mmbook.data.language import scene_tokenizer
@@ -490,6 +496,153 @@ def test_easy_vqa_says_what_is_wrong(vqa):
         easy_vqa(vqa)
 
 
+# ------------------------------------------------------------------ sounds
+
+
+def tone(samples=400, rate=8_000, hertz=440.0):
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(samples) / rate)
+
+
+def write_wave(file, samples, rate=8_000, channels=1, width=2):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(file), "wb") as sound:
+        sound.setparams((channels, width, rate, 0, "NONE", ""))
+        sound.writeframes((np.asarray(samples) * 32768).astype("<i2").tobytes())
+    return file
+
+
+@pytest.fixture
+def digits(tmp_path):
+    for digit in 3, 7:
+        for speaker in "ann", "bob_b":
+            for take in 0, 4, 5, 49:
+                name = f"{digit}_{speaker}_{take}.wav"
+                length = 100 * digit + take
+                write_wave(tmp_path / "recordings" / name, tone(length))
+    return tmp_path
+
+
+def takes(recordings):
+    return {file.stem for file in recordings.files}
+
+
+def test_a_sound_is_read_as_it_was_written(tmp_path):
+    file = write_wave(tmp_path / "a.wav", tone())
+    sound = read_wave(file)
+    assert sound.shape == (400,) and sound.dtype == torch.float32
+    assert np.abs(sound.numpy() - tone()).max() < 1 / 32768
+    both = np.stack([tone(), 0 * tone()], axis=1)  # left and right
+    sound = read_wave(write_wave(tmp_path / "b.wav", both, channels=2))
+    assert np.abs(sound.numpy() - tone() / 2).max() < 1 / 32768
+
+
+@pytest.mark.parametrize("rate", [16_000, 11_025, 6_000])
+def test_resampling_keeps_the_tone(tmp_path, rate):
+    file = write_wave(tmp_path / "a.wav", tone(4_000))
+    sound = read_wave(file, rate).numpy()
+    assert len(sound) == -(-rate // 2)  # half a second, the last step begun
+    edge, expected = rate // 20, tone(len(sound), rate)
+    assert np.abs(sound - expected)[edge:-edge].max() < 2e-3
+
+
+def test_resampling_folds_nothing_over():
+    high = tone(8_000, 16_000, hertz=6_000).astype(np.float32)
+    low = resample(high, 16_000, 8_000)  # holds up to 4,000 Hz
+    assert np.abs(low)[400:-400].max() < 0.01
+    assert resample(high, 16_000, 16_000) is high
+
+
+def test_digits_and_their_official_split(digits):
+    train, test = (spoken_digits(digits, split) for split in ("train", "test"))
+    assert len(train) == len(test) == 8 and not takes(train) & takes(test)
+    assert takes(test) == {
+        f"{d}_{s}_{t}" for d in (3, 7) for s in ("ann", "bob_b") for t in (0, 4)
+    }
+    item = test[7]
+    assert (item["label"], item["speaker"], item["index"]) == (7, "bob_b", 7)
+    assert item["audio"].shape == (2 * 704,)  # at 16,000 samples a second
+    narrow = spoken_digits(digits / "recordings", "all", rate=8_000)
+    assert len(narrow) == 16 and narrow[0]["audio"].shape == (300,)
+
+
+def test_digits_with_a_speaker_left_out(digits):
+    train = spoken_digits(digits, "train", left_out="ann")
+    test = spoken_digits(digits, "test", left_out="ann")
+    assert {item["speaker"] for item in train} == {"bob_b"} and len(train) == 8
+    assert {item["speaker"] for item in test} == {"ann"} and len(test) == 8
+    with pytest.raises(ValueError, match=r"one of ann, bob_b; got 'carl'"):
+        spoken_digits(digits, left_out="carl")
+
+
+def test_digits_are_read_once_and_make_a_batch(digits):
+    data = spoken_digits(digits, "test", rate=8_000)
+    assert data[0]["audio"] is data[0]["audio"]
+    batch = Collate()([data[0], data[7]])
+    assert batch["labels"].tolist() == [3, 7] and batch["audio"].shape == (2, 704)
+    assert batch["audio_mask"].sum(1).tolist() == [300, 704]
+
+
+def test_digits_that_are_not_there_are_named(digits, tmp_path):
+    with pytest.raises(ValueError, match=r"one of train, test, all; got 'dev'"):
+        spoken_digits(digits, "dev")
+    with pytest.raises(FileNotFoundError, match=r"no wav files in .*nowhere"):
+        spoken_digits(tmp_path / "nowhere")
+    for file in (digits / "recordings").glob("*_[04].wav"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"no recording .* the split 'test'"):
+        spoken_digits(digits, "test")
+    write_wave(digits / "recordings" / "seven.wav", tone())
+    with pytest.raises(ValueError, match=r"seven.wav must be named digit_speaker_numb"):
+        spoken_digits(digits)
+
+
+def test_read_speech_with_its_text(tmp_path):
+    lines = 'LJ1|in 1469,|in fourteen sixty-nine,\nLJ2|a "b"|a "b"\n\n'
+    (tmp_path / "metadata.csv").write_text(lines, encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"2 of 2 sounds .* first is LJ1.wav"):
+        lj_speech(tmp_path)
+    for name in "LJ1", "LJ2":
+        write_wave(tmp_path / "wavs" / f"{name}.wav", tone(2_205, 22_050), 22_050)
+    data = lj_speech(tmp_path)
+    assert [data[k]["caption"] for k in range(2)] == [
+        "in fourteen sixty-nine,",
+        'a "b"',
+    ]
+    assert data[1]["audio"].shape == (1_600,) and data[1]["index"] == 1
+    (tmp_path / "metadata.csv").write_text(lines + "LJ3|only one text")
+    with pytest.raises(
+        ValueError, match=r"line 4: expected name\|text\|text; got 'LJ3"
+    ):
+        lj_speech(tmp_path)
+    (tmp_path / "metadata.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"metadata.csv: give the folder of LJ"):
+        lj_speech(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "header"])
+def test_a_damaged_sound_is_named(tmp_path, damage):
+    file = write_wave(tmp_path / "broken.wav", tone())
+    whole = file.read_bytes()
+    kinds = {"truncated": whole[:500], "text": b"no sound", "empty": b""}
+    file.write_bytes(kinds.get(damage, whole[:44]))
+    with pytest.raises(ValueError, match=r"broken.wav"):
+        read_wave(file)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no sound .*broken.wav"):
+        read_wave(file)
+
+
+def test_sounds_of_another_depth_are_named(tmp_path):
+    file = write_wave(tmp_path / "deep.wav", tone(), width=4)
+    with pytest.raises(ValueError, match=r"deep.wav has 32 bits a sample; 16 are read"):
+        read_wave(file)
+
+
+def test_as_many_sounds_as_facts():
+    with pytest.raises(ValueError, match="got 1 and 2"):
+        Recordings([Path("a.wav")], [{}, {}])
+
+
 # ------------------------------------------------------------------ real data
 
 DATA = os.environ.get("MMBOOK_DATA")
@@ -519,3 +672,24 @@ def test_real_easy_vqa():
     assert yes_no == 7136
     fit, valid = test.split(0.1)
     assert len(fit) + len(valid) == 9673 and len(valid.images) == 100
+
+
+@needs_data
+def test_real_digits():
+    folder = Path(DATA, "fsdd")
+    train, test = (spoken_digits(folder, split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (2700, 300)
+    counts = np.bincount([known["label"] for known in test.known])
+    assert counts.tolist() == [30] * 10
+    others = spoken_digits(folder, "train", left_out="theo", rate=8_000)
+    assert len(others) == 2500 and len({k["speaker"] for k in others.known}) == 5
+    assert 0.1 < len(others[0]["audio"]) / 8_000 < 2.3
+
+
+@needs_data
+def test_real_read_speech():
+    data = lj_speech(Path(DATA, "ljspeech32"))
+    assert len(data) == 32
+    assert data[1]["caption"] == "fourteen sixty-nine, fourteen seventy;"
+    seconds = sum(len(data[k]["audio"]) for k in range(32)) / 16_000
+    assert 135 < seconds < 147

@@ -6,11 +6,8 @@ from itertools import product
 import pytest
 
 from mmbook.data.language import (
-    COLOURS,
     OPENINGS,
     RELATION_WORDS,
-    SHAPES,
-    SIZES,
     STYLES,
     SYNONYMS,
     Description,
@@ -22,7 +19,7 @@ from mmbook.data.language import (
     scene_tokenizer,
     vocabulary,
 )
-from mmbook.data.scenes import Scene, Thing, sample_scenes
+from mmbook.data.scenes import COLOURS, SHAPES, SIZES, Scene, Thing, sample_scenes
 
 SCENES = sample_scenes(300, seed=0, pairs="all")
 STAR = Thing("star", "red", "big", 0.3, 0.5)
