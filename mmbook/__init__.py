@@ -8,8 +8,8 @@ from those above it.
 ``tokens``                what every encoder returns and every fusion takes
 ``layers``                attention, its cache, the transformer block
 ``configuration``         save_pretrained / from_pretrained for every part
-``data``                  the world of scenes, its pictures and sentences; corpora
-``encoders``              image and text, from scratch and pre-trained
+``data``                  the world of scenes: pictures, clips, speech, sentences; corpora
+``encoders``              image, text, audio, video; from scratch and pre-trained
 ``fusion``                one file a method, and the table of them
 ``heads``, ``losses``     classification, generation, embedding
 ``models``                encoders + fusion + head, in the transformers convention

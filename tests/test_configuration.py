@@ -11,12 +11,22 @@ from torch import nn
 import mmbook.configuration as configuration
 from mmbook.configuration import Configured, find_folder, write_folder
 from mmbook.encoders import ConvImageEncoder, PatchImageEncoder, TextEncoder
+from mmbook.encoders.audio import AudioEncoder, ConvAudioEncoder
+from mmbook.encoders.video import FrameVideoEncoder, TubeletVideoEncoder
 from mmbook.fusion import FUSIONS, Concatenation
-from mmbook.heads import ClassificationHead, EmbeddingHead, GenerationHead, PairHead
+from mmbook.heads import (
+    ClassificationHead,
+    CTCHead,
+    EmbeddingHead,
+    GenerationHead,
+    PairHead,
+)
 from mmbook.models import LanguageModel, MultimodalModel
 from mmbook.tokens import Tokens
 
 IMAGE = {"image": torch.rand(2, 3, 16, 16)}
+VIDEO = {"video": torch.rand(2, 3, 3, 16, 16)}
+AUDIO = {"audio": torch.rand(2, 1_600) - 0.5}
 TEXT = {"text": torch.tensor([[1, 2, 3], [4, 5, 0]])}
 WORDS = {"labels": torch.tensor([[3, 4, 2], [5, 2, -100]])}
 BOTH = {"image": Tokens(torch.randn(2, 3, 8)), "text": Tokens(torch.randn(2, 2, 6))}
@@ -43,6 +53,27 @@ PARTS = {
     "conv": (lambda: ConvImageEncoder(8, 16, (4,)), lambda m: m(**IMAGE).values),
     "patch": (lambda: PatchImageEncoder(8, 1, 2, 16, 8), lambda m: m(**IMAGE).values),
     "text": (lambda: TextEncoder(6, 8, 1, 2, 4), lambda m: m(TEXT["text"]).values),
+    "frames": (
+        lambda: FrameVideoEncoder(PatchImageEncoder(8, 1, 2, 16, 8), 4, 1, 2),
+        lambda m: m(**VIDEO).values,
+    ),
+    "joint tubelets": (
+        lambda: TubeletVideoEncoder(8, 1, 2, 4, 16, position="sinusoid"),
+        lambda m: m(**VIDEO).values,
+    ),
+    "divided tubelets": (
+        lambda: TubeletVideoEncoder(8, 1, 2, 4, 16, attention="divided", summary=True),
+        lambda m: m(**VIDEO).values,
+    ),
+    "audio": (
+        lambda: AudioEncoder(8, 1, 2, 10, seconds=0.2),
+        lambda m: m(**AUDIO).values,
+    ),
+    "conv audio": (
+        lambda: ConvAudioEncoder(8, 10, strides=(2, 2)),
+        lambda m: m(**AUDIO).values,
+    ),
+    "ctc": (lambda: CTCHead(8, 5, end=None), lambda m: m(BOTH["image"])[0]),
     "classes": (lambda: ClassificationHead(8, 3, 4), lambda m: m(BOTH["image"])[0]),
     "embedding": (lambda: EmbeddingHead(8, 3), lambda m: m(BOTH["image"])[0]),
     "language": (
@@ -75,6 +106,8 @@ def test_every_part_comes_back_the_same(name, tmp_path):
 def test_no_part_of_the_book_is_forgotten_here():
     tested = {type(m) for make, _ in PARTS.values() for m in make().modules()}
     known = {ConvImageEncoder, PatchImageEncoder, TextEncoder, ClassificationHead}
+    known |= {FrameVideoEncoder, TubeletVideoEncoder}
+    known |= {AudioEncoder, ConvAudioEncoder, CTCHead}
     known |= {GenerationHead, EmbeddingHead, PairHead, MultimodalModel, LanguageModel}
     assert known | set(FUSIONS.values()) <= tested
 

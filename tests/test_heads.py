@@ -1,11 +1,19 @@
 """Heads: aligned losses, one shift, and equality with BERT as a decoder."""
 
+from itertools import groupby, product
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmbook.heads import ClassificationHead, EmbeddingHead, GenerationHead, PairHead
+from mmbook.heads import (
+    ClassificationHead,
+    CTCHead,
+    EmbeddingHead,
+    GenerationHead,
+    PairHead,
+)
 from mmbook.losses import contrastive
 from mmbook.tokens import Tokens
 
@@ -303,3 +311,94 @@ def test_wrong_pairs_are_named():
     head = PairHead({"image": 6, "text": 5})
     with pytest.raises(ValueError, match="a pair needs image and text; got image"):
         head({"image": pictures()})
+
+
+# ---------------------------------------------------------------------- speech to text
+
+
+def ctc_head(**changes):
+    torch.manual_seed(0)
+    head = CTCHead(6, 5, **changes)
+    scramble(head)
+    return head
+
+
+SPOKEN = torch.tensor([[3, 4, 2], [4, 2, IGNORED], [1, 2, IGNORED]])
+
+
+def collapse(path, blank=0):
+    return [symbol for symbol, _ in groupby(path) if symbol != blank]
+
+
+def test_ctc_counts_every_way_to_say_the_labels():
+    """By hand: the sum over all paths that collapse to the labels."""
+    head, tokens = ctc_head(), pictures()  # 4, 2 and 1 tokens
+    logits, loss = head(tokens, SPOKEN)
+    assert logits.shape == (3, 4, 5)
+    total = 0.0
+    for row, wanted in enumerate(([3, 4], [4], [1])):
+        table = logits[row, tokens.mask[row]].softmax(-1).tolist()
+        likelihood = 0.0
+        for path in product(range(5), repeat=len(table)):
+            if collapse(path) == wanted:
+                ways = torch.tensor([table[t][s] for t, s in enumerate(path)])
+                likelihood += ways.prod().item()
+        total -= torch.tensor(likelihood).log()
+    assert (SPOKEN != IGNORED).sum() == 7  # the end counts in the mean, as elsewhere
+    torch.testing.assert_close(loss, total / 7, **CLOSE)
+
+
+def test_ctc_does_not_hear_padding():
+    head, tokens = ctc_head(), pictures()
+    other = tokens.values.masked_fill(~tokens.mask[..., None], 9.0)
+    longer = Tokens(
+        F.pad(other, (0, 0, 0, 2), value=7.0), F.pad(tokens.mask, (0, 2), value=False)
+    )
+    loss, again = head(tokens, SPOKEN)[1], head(longer, SPOKEN)[1]
+    torch.testing.assert_close(loss, again)
+    assert head.greedy(tokens) == head.greedy(longer)
+
+
+def test_ctc_of_two_halves_is_that_of_the_whole():
+    head, tokens = ctc_head(), pictures()
+    whole = head(tokens, SPOKEN)[1]
+    parts = [
+        head(Tokens(tokens.values[rows], tokens.mask[rows]), SPOKEN[rows], items=7)[1]
+        for rows in (slice(0, 1), slice(1, 3))
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+def test_greedy_merges_what_is_repeated_and_drops_blanks():
+    head = CTCHead(5, 5)
+    with torch.no_grad():
+        head.symbols.weight.copy_(torch.eye(5))
+        head.symbols.bias.zero_()
+    said = torch.tensor([[3, 3, 0, 3, 4, 4], [0, 1, 1, 0, 4, 4]])
+    mask = torch.arange(6) < torch.tensor([6, 4])[:, None]
+    tokens = Tokens(F.one_hot(said, 5).float(), mask)
+    assert head.greedy(tokens) == [[3, 3, 4], [1]]
+
+
+def test_ctc_learns_to_say_the_labels():
+    torch.manual_seed(0)
+    head = CTCHead(6, 5)
+    tokens = Tokens(torch.randn(2, 4, 6))
+    labels = torch.tensor([[3, 3, 2], [4, 1, 2]])  # a repetition needs a blank
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = head(tokens, labels)[1]
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.05 and head.greedy(tokens) == [[3, 3], [4, 1]]
+
+
+def test_what_ctc_cannot_say():
+    short = Tokens(torch.randn(1, 2, 6))
+    assert ctc_head()(short, torch.tensor([[3, 4, 1, 2]]))[1].isinf()
+    assert ctc_head(end=None)(short, torch.tensor([[3, 4]]))[1].isfinite()
+    with pytest.raises(ValueError, match=r"\(B, L\) with B = 1; got \(1,\)"):
+        ctc_head()(short, torch.tensor([3]))
+    with pytest.raises(ValueError, match="width 6; got 4"):
+        ctc_head()(Tokens(torch.randn(1, 2, 4)))

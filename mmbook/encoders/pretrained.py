@@ -1,8 +1,8 @@
 """Pre-trained encoders through transformers, behind the signature of our own.
 
 A name is a local folder or a model on the Hugging Face hub. What goes in is the book's
-batch (pictures in [0, 1], token ids); resizing and normalisation, as the checkpoint
-expects them, happen inside. Only safetensors are read.
+batch (pictures in [0, 1], token ids, waveforms); resizing, normalisation and spectra,
+as the checkpoint expects them, happen inside. Only safetensors are read.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+)
 from transformers.utils import cached_file, logging
 
 from ..configuration import Configured, find_folder
 from ..data.batching import stack_images
 from ..data.corpora import Photographs
 from ..tokens import Tokens
+from .audio import LogMel, check_audio, filled_up, real_lengths
 from .image import check_image
 from .text import check_ids
+from .video import check_video, equally_spaced
 
 
 class Pretrained(Configured):
@@ -47,16 +55,14 @@ class Pretrained(Configured):
 
     Attributes
     ----------
-    model : the transformers model, without its pooling layer.
+    model : the transformers model, without its pooling layer or decoder.
     own_width : C, of its output.
     width : D, of the tokens.
     """
 
     def __init__(self, config: dict, width: int | None = None, trainable: bool = False):
         super().__init__()
-        self.model = _without_pooler(
-            AutoModel.from_config(AutoConfig.for_model(**config))
-        )
+        self.model = _tokens_only(AutoModel.from_config(AutoConfig.for_model(**config)))
         self.model.requires_grad_(trainable).eval()
         self.own_width = self._measure()
         self.width = width or self.own_width
@@ -202,6 +208,42 @@ class PretrainedImageEncoder(Pretrained):
         return super().from_pretrained(name, width, trainable, **processor)
 
 
+class PretrainedVideoEncoder(PretrainedImageEncoder):
+    """A pre-trained VideoMAE (Tong et al. 2022): each tubelet is a token.
+
+    Such a model wants clips of one length, so as many frames as it wants are taken from
+    the real ones of each clip, equally spaced; fewer are shown more than once. No token
+    is padding then. Frames are resized as pictures are.
+
+    Parameters
+    ----------
+    config, width, trainable, size, mean, std, bicubic : see
+        :class:`PretrainedImageEncoder`.
+    """
+
+    def forward(self, video: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, F, 3, H, W), mask (B, F), or kept features (B, N, C) → tokens (B, N, D)."""
+        if video.ndim == 3:
+            return Tokens(self.project(self._kept(video)), mask)
+        return Tokens(self.project(self.features(video, mask)))
+
+    def features(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the model says before projection: (B, F, 3, H, W) → (B, N, C)."""
+        check_video(video, mask)
+        video = equally_spaced(video, mask, self.model.config.num_frames)
+        frames = (self._resized(video.flatten(0, 1)) - self.mean) / self.std
+        return self._run(frames.unflatten(0, video.shape[:2]))
+
+    def _run(self, pixels: Tensor) -> Tensor:
+        return self.model(pixels).last_hidden_state
+
+    def _measure(self) -> int:
+        kind = self.model.config.model_type
+        if kind != "videomae":
+            raise ValueError(f"a VideoMAE checkpoint is needed; got a {kind!r}")
+        return self.model.config.hidden_size
+
+
 class PretrainedTextEncoder(Pretrained):
     """A pre-trained text model (BERT, MiniLM, …): each word piece is a token."""
 
@@ -223,6 +265,129 @@ class PretrainedTextEncoder(Pretrained):
         return self.model.config.hidden_size
 
 
+class PretrainedAudioEncoder(Pretrained):
+    """A pre-trained speech model: Whisper's encoder, wav2vec 2.0, HuBERT or WavLM.
+
+    Whisper (Radford et al. 2022) reads a log-mel spectrogram of 30 s, whatever the
+    sound; the mask tells which tokens are real. The others (Baevski et al. 2020,
+    https://arxiv.org/abs/2006.11477) read the waveform itself, as much as there is.
+    Those of them that normalise over time (``feat_extract_norm="group"``) would hear
+    the padding: they are given one sound at a time.
+
+    Parameters
+    ----------
+    config, width, trainable : see :class:`Pretrained`.
+    rate : samples a second of the sounds that the model was trained on.
+    normalise : shift and scale every sound to mean 0 and variance 1.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        width: int | None = None,
+        trainable: bool = False,
+        rate: int = 16_000,
+        normalise: bool = False,
+    ):
+        super().__init__(config, width, trainable)
+        self.rate, self.normalise = rate, normalise
+        self.spectrogram = None
+        if self.model.config.model_type == "whisper":
+            self.spectrogram = LogMel(self.model.config.num_mel_bins, rate)
+
+    def forward(self, audio: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, S), mask (B, S), or kept features (B, N, C) → tokens (B, N, D)."""
+        if audio.ndim == 3:
+            return Tokens(self.project(self._kept(audio)), mask)
+        features, real = self.features(audio, mask)
+        return Tokens(self.project(features), real)
+
+    def features(
+        self, audio: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the model says before projection, (B, N, C); what is real, (B, N)."""
+        check_audio(audio, mask)
+        if self.spectrogram is not None:
+            return self._of_spectrum(audio, mask)
+        lengths = real_lengths(audio, mask)
+        if audio.shape[1] < self._shortest():
+            raise ValueError(
+                f"this model needs {self._shortest()} samples or more to make a token; "
+                f"got {audio.shape[1]}"
+            )
+        if self.normalise:
+            audio = _standardised(audio, mask, lengths)
+        values = self._of_waveform(audio, mask, lengths)
+        places = torch.arange(values.shape[1], device=values.device)
+        return values, places < self._tokens(lengths)[:, None]
+
+    def _of_spectrum(self, audio: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        steps = 2 * self.model.config.max_source_positions
+        heard = filled_up(audio, mask, steps * self.spectrogram.hop)
+        spectrum, _ = self.spectrogram(heard)  # (B, C, T)
+        real = self.spectrogram.frames(real_lengths(audio, mask), steps)
+        return self.model(spectrum).last_hidden_state, real[:, ::2]
+
+    def _of_waveform(self, audio, mask, lengths) -> Tensor:
+        if mask is None:
+            return self.model(audio).last_hidden_state
+        if self.model.config.feat_extract_norm != "group":
+            return self.model(audio, attention_mask=mask.long()).last_hidden_state
+        rows = [
+            self.model(wave[None, : max(length, self._shortest())]).last_hidden_state[0]
+            for wave, length in zip(audio, lengths.tolist(), strict=True)
+        ]
+        values = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        longest = int(self._tokens(torch.tensor(audio.shape[1])))
+        return F.pad(values, (0, 0, 0, longest - values.shape[1]))
+
+    def _tokens(self, samples: Tensor) -> Tensor:
+        """How many tokens so many samples become."""
+        config = self.model.config
+        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return samples.clamp(min=0)
+
+    def _shortest(self) -> int:
+        """The number of samples that become one token."""
+        config, samples = self.model.config, 1
+        pairs = zip(config.conv_kernel, config.conv_stride, strict=True)
+        for kernel, stride in reversed(list(pairs)):
+            samples = (samples - 1) * stride + kernel
+        return samples
+
+    def _measure(self) -> int:
+        kind, known = self.model.config.model_type, ("whisper", *_READ_WAVEFORMS)
+        if kind not in known:
+            raise ValueError(
+                f"a checkpoint of {', '.join(known)} is needed; got a {kind!r}"
+            )
+        return self.model.config.hidden_size
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder, width=None, trainable=False, **processor):
+        """A checkpoint of transformers, or what :meth:`save_pretrained` wrote.
+
+        ``rate`` and ``normalise`` are read from the checkpoint's
+        ``preprocessor_config.json``; those given here come first.
+        """
+        name = os.fspath(name_or_folder)
+        if not _read_config(name).get("class"):
+            processor = _sound_processor(name, processor)
+        return super().from_pretrained(name, width, trainable, **processor)
+
+
+_READ_WAVEFORMS = ("wav2vec2", "hubert", "wavlm")
+
+
+def _standardised(audio: Tensor, mask: Tensor | None, lengths: Tensor) -> Tensor:
+    """Each sound with mean 0 and variance 1 over its real part; padding is zero."""
+    real = torch.ones_like(audio) if mask is None else mask.to(audio.dtype)
+    count = lengths[:, None].clamp(min=1)
+    middle = (audio - (audio * real).sum(1, keepdim=True) / count) * real
+    return middle / (middle.square().sum(1, keepdim=True) / count + 1e-7).sqrt()
+
+
 def keep_features(
     encoder: PretrainedImageEncoder,
     images: Iterable[Tensor] | Photographs,
@@ -236,7 +401,7 @@ def keep_features(
     Parameters
     ----------
     images : photographs, a tensor of pictures, or any (3, H, W) uint8 or float pictures
-        one after the other.
+        one after the other; for a video encoder clips (F, 3, H, W) of one length.
     file : where to keep them as safetensors. If it holds the features of the same
         weights and the same pictures, it is read instead; otherwise it is replaced.
     key : a name for the pictures, needed with ``file`` where they come one by one.
@@ -363,8 +528,10 @@ def _load(name: str):
         raise ValueError(f"the weights in {name} are damaged: {error}") from error
     except OSError as error:
         raise FileNotFoundError(f"no safetensors weights in {name}: {error}") from error
-    model = _without_pooler(model)
-    missing = sorted(model.state_dict().keys() & set(report["missing_keys"]))
+    before = "encoder." if model.config.is_encoder_decoder else ""
+    model = _tokens_only(model)
+    needed = {before + key for key in model.state_dict()}
+    missing = sorted(needed & set(report["missing_keys"]))
     if missing:
         raise ValueError(
             f"the checkpoint {name} lacks {len(missing)} weights of a "
@@ -384,8 +551,10 @@ def _loaded(encoder: Pretrained, width: int | None, trainable: bool) -> Pretrain
     return encoder
 
 
-def _without_pooler(model: nn.Module) -> nn.Module:
-    """Drop the layer behind the tokens: it is not used, and often not saved."""
+def _tokens_only(model: nn.Module) -> nn.Module:
+    """Drop what stands behind the tokens: a decoder, or a layer often not saved."""
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
     pooler = getattr(model, "pooler", None)
     if pooler is not None and any(True for _ in pooler.parameters()):
         model.pooler = None
@@ -424,6 +593,24 @@ def _processor(name: str, given: dict) -> dict:
         "mean": tuple(processor.image_mean),
         "std": tuple(processor.image_std),
         "bicubic": processor.resample == 3,  # PIL's number
+    }
+    return {**read, **given}
+
+
+def _sound_processor(name: str, given: dict) -> dict:
+    """Rate and normalisation of a checkpoint's feature extractor."""
+    if {"rate", "normalise"} <= given.keys():
+        return given
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(name)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{name} has no preprocessor_config.json, which tells how sounds are "
+            "prepared: give rate= and normalise="
+        ) from error
+    read = {
+        "rate": extractor.sampling_rate,
+        "normalise": bool(getattr(extractor, "do_normalize", False)),
     }
     return {**read, **given}
 

@@ -1,0 +1,324 @@
+"""Video encoders, from scratch: frame by frame, and by tubelets of space and time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..configuration import Configured
+from ..layers import Attention, Block
+from ..tokens import Tokens
+
+ATTENTIONS = ("joint", "divided")
+POSITIONS = ("learned", "sinusoid")
+
+
+class FrameVideoEncoder(Configured):
+    """Each frame through an image encoder, then time (逐帧视频编码器).
+
+    Every token gets the learned position of its frame; then, if there are ``layers``,
+    each place of the picture looks along time. With ``pool`` a frame becomes one token
+    first, so time is all that is left to look at (ViViT's "factorised encoder", Arnab et
+    al. 2021, https://arxiv.org/abs/2103.15691). Frames that are padding are not even
+    shown to the image encoder, whose batch norm would count them.
+
+    Parameters
+    ----------
+    image_encoder : any of the book's; its ``width`` is D.
+    frames : the longest F.
+    layers, heads, hidden, dropout : of the blocks along time; no layers, no blocks.
+    pool : one token a frame, the mean of those of the picture.
+    """
+
+    def __init__(
+        self,
+        image_encoder,
+        frames: int = 8,
+        layers: int = 0,
+        heads: int = 4,
+        pool: bool = False,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.image_encoder, self.pool = image_encoder, pool
+        self.width = image_encoder.width
+        self.time = nn.Parameter(0.02 * torch.randn(frames, self.width))
+        self.blocks = nn.ModuleList(
+            Block(self.width, heads, hidden, dropout=dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(self.width) if layers else nn.Identity()
+
+    def forward(self, video: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, F, 3, H, W), mask (B, F) → tokens (B, F · N, D), frame by frame."""
+        check_video(video, mask, len(self.time))
+        x = self._frames(video, mask)  # (B, F, N, D)
+        if self.pool:
+            x = x.mean(2, keepdim=True)
+        batch, frames, places, _ = x.shape
+        x = x + self.time[:frames, None]
+        x = x.transpose(1, 2).flatten(0, 1)  # (B · N, F, D)
+        along = None if mask is None else mask.repeat_interleave(places, 0)
+        for block in self.blocks:
+            x = block(x, along)
+        x = self.norm(x).unflatten(0, (batch, places)).transpose(1, 2)
+        real = None if mask is None else mask.repeat_interleave(places, 1)
+        return Tokens(x.flatten(1, 2), real)
+
+    def _frames(self, video: Tensor, mask: Tensor | None) -> Tensor:
+        """The tokens of each picture, (B, F, N, D); zeros where there is none."""
+        if mask is None:
+            seen = self.image_encoder(video.flatten(0, 1)).values
+            return seen.unflatten(0, video.shape[:2])
+        seen = self.image_encoder(video[mask]).values  # (real frames, N, D)
+        x = seen.new_zeros(*mask.shape, *seen.shape[1:])
+        x[mask] = seen
+        return x
+
+
+class TubeletVideoEncoder(Configured):
+    """A video transformer: each tube of pixels, a few frames deep, is a token (视频
+    Transformer, 时空管).
+
+    ``attention="joint"`` lets every token look at all others, which costs (T · S)² for
+    T moments and S places (时空联合注意力). ``"divided"`` looks along time first and
+    within the frame then, which costs T² · S + T · S² (时空分离注意力, Bertasius et al.
+    2021, https://arxiv.org/abs/2102.05095). With the same weights the first equals
+    ``transformers.VideoMAEModel`` (Tong et al. 2022, https://arxiv.org/abs/2203.12602)
+    and both equal ``TimesformerModel``.
+
+    Shorter clips are filled up to whole tubelets by their last real frame; a tubelet is
+    real if one of its frames is.
+
+    Parameters
+    ----------
+    width, layers, heads, hidden, dropout, eps : as in
+        :class:`~mmbook.encoders.image.PatchImageEncoder`.
+    frames, size : the longest F, and the side of the pictures in pixels.
+    tubelet, patch : depth of a tubelet in frames and its side in pixels.
+    attention : ``"joint"`` or ``"divided"``.
+    position : ``"learned"``, one vector for each moment plus one for each place; or
+        ``"sinusoid"``, fixed waves over all tokens, as VideoMAE has them.
+    summary : put a learned summary token before the others.
+    """
+
+    def __init__(
+        self,
+        width: int = 96,
+        layers: int = 3,
+        heads: int = 4,
+        frames: int = 8,
+        size: int = 48,
+        tubelet: int = 2,
+        patch: int = 8,
+        attention: str = "joint",
+        position: str = "learned",
+        summary: bool = False,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        eps: float = 1e-12,
+    ):
+        super().__init__()
+        _check_choices(size, patch, attention, position)
+        self.width, self.size, self.frames = width, size, frames
+        self.tubelet, self.attention = tubelet, attention
+        block = Block if attention == "joint" else DividedBlock
+        sides = (tubelet, patch, patch)
+        self.tubelets = nn.Conv3d(3, width, sides, stride=sides)
+        self.summary = nn.Parameter(torch.zeros(1, width)) if summary else None
+        self._add_positions(-(-frames // tubelet), (size // patch) ** 2, position)
+        self.blocks = nn.ModuleList(
+            block(width, heads, hidden, dropout=dropout, eps=eps) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width, eps=eps)
+
+    def _add_positions(self, moments: int, places: int, kind: str) -> None:
+        """(T, 1, D) and (1, S, D) to learn, or (T, S, D) that stay as they are."""
+        if kind == "learned":
+            self.time = nn.Parameter(0.02 * torch.randn(moments, 1, self.width))
+            self.place = nn.Parameter(0.02 * torch.randn(1, places, self.width))
+        else:
+            waves = sinusoids(moments * places, self.width)
+            self.register_buffer("time", waves.unflatten(0, (moments, places)), False)
+            self.place = None
+
+    def forward(self, video: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, F, 3, H, W), mask (B, F) → tokens (B, T · S, D), moment by moment.
+
+        A summary token stands before them.
+        """
+        check_video(video, mask, self.frames, self.size)
+        video, mask = whole_tubelets(video, mask, self.tubelet)
+        x = self.tubelets(2 * video.transpose(1, 2) - 1)  # (B, D, T, rows, columns)
+        x = x.flatten(3).permute(0, 2, 3, 1)  # (B, T, S, D)
+        x = x + self.time[: x.shape[1]]
+        x = x if self.place is None else x + self.place
+        summary = x.new_zeros(len(x), 0, self.width)
+        if self.summary is not None:
+            summary = self.summary.expand(len(x), 1, -1)
+        real = self._real(mask, x.shape[2])
+        if self.attention == "divided":
+            for block in self.blocks:
+                x, summary = block(x, summary, mask)
+        x = torch.cat([summary, x.flatten(1, 2)], 1)  # (B, 0 or 1 + T · S, D)
+        if self.attention == "joint":
+            for block in self.blocks:
+                x = block(x, real)
+        return Tokens(self.norm(x), real)
+
+    def _real(self, mask: Tensor | None, places: int) -> Tensor | None:
+        """From moments (B, T) to tokens; the summary is always real."""
+        if mask is None:
+            return None
+        real = mask.repeat_interleave(places, 1)
+        return F.pad(real, (int(self.summary is not None), 0), value=True)
+
+
+class DividedBlock(Block):
+    """One layer of divided attention: along time, then within the frame, then think.
+
+    Parameters
+    ----------
+    width, heads, hidden, dropout, eps : as in :class:`~mmbook.layers.Block`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        eps: float = 1e-5,
+    ):
+        super().__init__(width, heads, hidden, dropout=dropout, eps=eps)
+        self.time = Attention(width, heads, dropout=dropout)
+        self.time_norm = nn.LayerNorm(width, eps=eps)
+
+    def forward(self, x: Tensor, summary: Tensor, mask: Tensor | None = None):
+        """x (B, T, S, D), summary (B, 0 or 1, D), mask (B, T) → the first two, new.
+
+        The summary looks at each frame and takes the mean of what it saw.
+        """
+        x = x + self._along_time(x, mask)
+        x, summary = self._within_frames(x, summary, mask)
+        x = self._add(x, self.feed_forward_norm, self.feed_forward)
+        return x, self._add(summary, self.feed_forward_norm, self.feed_forward)
+
+    def _along_time(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        batch, _, places, _ = x.shape
+        rows = self.time_norm(x).transpose(1, 2).flatten(0, 1)  # (B · S, T, D)
+        along = None if mask is None else mask.repeat_interleave(places, 0)
+        seen = self.dropout(self.time(rows, mask=along))
+        return seen.unflatten(0, (batch, places)).transpose(1, 2)
+
+    def _within_frames(self, x: Tensor, summary: Tensor, mask: Tensor | None):
+        batch, moments, _, _ = x.shape
+        first = summary.shape[1]  # 0 or 1
+        rows = torch.cat([summary.repeat_interleave(moments, 0), x.flatten(0, 1)], 1)
+        seen = self.dropout(self.attention(self.attention_norm(rows)))
+        seen = seen.unflatten(0, (batch, moments))  # (B, T, 0 or 1 + S, D)
+        weights = x.new_ones(batch, moments) if mask is None else mask.to(x.dtype)
+        weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
+        mean = torch.einsum("bt,btnd->bnd", weights, seen[:, :, :first])
+        return x + seen[:, :, first:], summary + mean
+
+
+def whole_tubelets(
+    video: Tensor, mask: Tensor | None, depth: int
+) -> tuple[Tensor, Tensor | None]:
+    """Clips whose number of frames ``depth`` divides, and which tubelets are real.
+
+    Frames that are padding, and those that are missing, become the last real one before.
+    """
+    batch, frames = video.shape[:2]
+    missing = -frames % depth
+    if mask is None and not missing:
+        return video, None
+    number = torch.arange(frames, device=video.device).expand(batch, -1)
+    if mask is not None:
+        number = torch.where(mask, number, 0).cummax(1).values
+        mask = F.pad(mask, (0, missing)).unflatten(1, (-1, depth)).any(-1)  # (B, T)
+    number = F.pad(number, (0, missing), value=0).cummax(1).values
+    rows = torch.arange(batch, device=video.device)[:, None]
+    return video[rows, number], mask
+
+
+def equally_spaced(video: Tensor, mask: Tensor | None, count: int) -> Tensor:
+    """So many frames of each clip (B, F, 3, H, W), from its first real one to its last.
+
+    ``mask`` (B, F) is True for real frames, which come first.
+    """
+    if mask is None:
+        mask = torch.ones(video.shape[:2], dtype=torch.bool, device=video.device)
+    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
+    steps = torch.linspace(0, 1, count, device=video.device)
+    number = (steps * last).round().long()  # (B, count)
+    return video[torch.arange(len(video), device=video.device)[:, None], number]
+
+
+def sinusoids(count: int, width: int) -> Tensor:
+    r"""Fixed positions (正弦位置编码), (count, D): sines and cosines in turn.
+
+    $$\sin(n / 10000^{2i/D}), \cos(n / 10000^{2i/D})$$ for each position $n$ (Vaswani et
+    al. 2017, https://arxiv.org/abs/1706.03762).
+    """
+    pairs = torch.arange(width, dtype=torch.float64) // 2
+    angles = torch.arange(count)[:, None] / 10000 ** (2 * pairs / width)
+    waves = torch.empty(count, width, dtype=torch.float64)
+    waves[:, 0::2], waves[:, 1::2] = angles[:, 0::2].sin(), angles[:, 1::2].cos()
+    return waves.float()
+
+
+def check_video(
+    video: Tensor,
+    mask: Tensor | None = None,
+    frames: int | None = None,
+    size: int | None = None,
+) -> None:
+    """Say what is wrong with a batch of clips, if anything is.
+
+    Raises
+    ------
+    ValueError
+        If it is not (B, F, 3, H, W), not float, too long or not of the expected size; or
+        if the mask is not (B, F) bool.
+    """
+    shape = tuple(video.shape)
+    if video.ndim != 5 or shape[2] != 3:
+        hint = ": move the channels before height and width" * (shape[-1:] == (3,))
+        if video.ndim == 5 and shape[1] == 3:
+            hint = ": swap frames and channels"
+        raise ValueError(f"video must be (B, F, 3, H, W) in [0, 1]; got {shape}{hint}")
+    if not video.is_floating_point():
+        raise ValueError(
+            f"video must be float in [0, 1]; got {video.dtype}: divide by 255"
+        )
+    if frames is not None and shape[1] > frames:
+        raise ValueError(
+            f"video may have {frames} frames, as the encoder was made for; got "
+            f"{shape[1]}: take fewer, equally spaced"
+        )
+    if size is not None and shape[3:] != (size, size):
+        raise ValueError(
+            f"video must be {size} pixels high and wide, as the encoder was made for; "
+            f"got {shape[3]} × {shape[4]}: resize it"
+        )
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != shape[:2]):
+        raise ValueError(
+            f"a video mask must be bool (B, F) = {shape[:2]}, True = real; got "
+            f"{mask.dtype} {tuple(mask.shape)}"
+        )
+
+
+def _check_choices(size: int, patch: int, attention: str, position: str) -> None:
+    if size % patch:
+        raise ValueError(f"patch must divide size; got {patch} and {size}")
+    if attention not in ATTENTIONS:
+        raise ValueError(
+            f"attention must be one of {', '.join(ATTENTIONS)}; got {attention!r}"
+        )
+    if position not in POSITIONS:
+        raise ValueError(
+            f"position must be one of {', '.join(POSITIONS)}; got {position!r}"
+        )

@@ -1,0 +1,438 @@
+"""Video encoders equal VideoMAE and TimeSformer, and never see what is padding."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import (
+    AutoModel,
+    TimesformerConfig,
+    TimesformerModel,
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from mmbook.encoders.image import ConvImageEncoder, PatchImageEncoder
+from mmbook.encoders.pretrained import PretrainedVideoEncoder, keep_features
+from mmbook.encoders.video import (
+    DividedBlock,
+    FrameVideoEncoder,
+    TubeletVideoEncoder,
+    equally_spaced,
+    sinusoids,
+    whole_tubelets,
+)
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+SMALL = {"width": 8, "layers": 2, "heads": 2, "frames": 6, "size": 16}
+KINDS = {
+    "frames": lambda: FrameVideoEncoder(ConvImageEncoder(8, 16, (4,)), 6),
+    "frames along time": lambda: FrameVideoEncoder(
+        ConvImageEncoder(8, 16, (4,)), 6, layers=2, heads=2
+    ),
+    "frames pooled": lambda: FrameVideoEncoder(
+        PatchImageEncoder(8, 1, 2, 16, 8), 6, layers=1, heads=2, pool=True
+    ),
+    "joint": lambda: TubeletVideoEncoder(**SMALL),
+    "joint, waves, summary": lambda: TubeletVideoEncoder(
+        **SMALL, position="sinusoid", summary=True
+    ),
+    "divided": lambda: TubeletVideoEncoder(**SMALL, attention="divided"),
+    "divided, summary": lambda: TubeletVideoEncoder(
+        **SMALL, tubelet=1, attention="divided", summary=True
+    ),
+}
+
+
+def scramble(module):
+    """Weights far from any special start, norms and biases too."""
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return module
+
+
+def made(kind):
+    return scramble(KINDS[kind]()).eval()
+
+
+@torch.no_grad()
+def copy(source, target):
+    """One linear layer, norm or convolution; VideoMAE's keys have no bias."""
+    target.weight.copy_(source.weight.view_as(target.weight))
+    target.bias.zero_()
+    if source.bias is not None:
+        target.bias.copy_(source.bias)
+
+
+# ------------------------------------------------------------- equal to the published
+
+
+def copy_videomae(peer, ours):
+    """By type and order: names in transformers change."""
+    linears = [m for m in peer.modules() if isinstance(m, nn.Linear)]
+    norms = [m for m in peer.modules() if isinstance(m, nn.LayerNorm)]
+    for number, block in enumerate(ours.blocks):
+        attention, forward = block.attention, block.feed_forward
+        parts = [attention.query, attention.key, attention.value, attention.out]
+        parts += [forward[0], forward[2]]
+        for part, linear in zip(parts, linears[6 * number :], strict=False):
+            copy(linear, part)
+        copy(norms[2 * number], block.attention_norm)
+        copy(norms[2 * number + 1], block.feed_forward_norm)
+    copy(norms[-1], ours.norm)
+    copy(peer.embeddings.patch_embeddings.projection, ours.tubelets)
+
+
+def test_joint_attention_equals_videomae():
+    config = VideoMAEConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        image_size=24,
+        patch_size=8,
+        num_frames=6,
+        tubelet_size=2,
+        use_mean_pooling=False,  # keeps the last norm
+    )
+    peer = scramble(VideoMAEModel(config)).eval()
+    ours = TubeletVideoEncoder(16, 2, 4, 6, 24, 2, 8, position="sinusoid", hidden=24)
+    copy_videomae(peer, ours.eval())
+    video = torch.rand(2, 6, 3, 24, 24)
+    expected = peer(pixel_values=2 * video - 1).last_hidden_state
+    tokens = ours(video)
+    assert tokens.values.shape == (2, 27, 16) and tokens.mask.all()
+    torch.testing.assert_close(tokens.values, expected, **CLOSE)
+
+
+def copy_attention(source, target):
+    """TimeSformer keeps query, key and value in one matrix, one below the other."""
+    three = source.attention.qkv
+    weights, biases = three.weight.chunk(3), three.bias.chunk(3)
+    parts = (target.query, target.key, target.value)
+    for part, weight, bias in zip(parts, weights, biases, strict=True):
+        part.load_state_dict({"weight": weight, "bias": bias})
+    copy(source.output.dense, target.out)
+
+
+@torch.no_grad()
+def copy_timesformer(peer, ours):
+    """Its clip is one picture deep; its first position belongs to the summary."""
+    embeddings = peer.embeddings
+    copy(embeddings.patch_embeddings.projection, ours.tubelets)
+    place = embeddings.position_embeddings[0]
+    ours.summary.copy_(embeddings.cls_token[0] + place[:1])
+    ours.place.copy_(place[None, 1:])
+    ours.time.copy_(embeddings.time_embeddings[0, :, None])
+    copy(peer.layernorm, ours.norm)
+    for layer, block in zip(peer.encoder.layer, ours.blocks, strict=True):
+        copy_attention(layer.attention, block.attention)
+        copy(layer.layernorm_before, block.attention_norm)
+        copy(layer.layernorm_after, block.feed_forward_norm)
+        copy(layer.intermediate.dense, block.feed_forward[0])
+        copy(layer.output.dense, block.feed_forward[2])
+        if isinstance(block, DividedBlock):
+            copy_attention(layer.temporal_attention, block.time)
+            copy(layer.temporal_layernorm, block.time_norm)
+            more, out = layer.temporal_dense, block.time.out  # two linear ones are one
+            out.bias.copy_(more.weight @ out.bias + more.bias)
+            out.weight.copy_(more.weight @ out.weight)
+
+
+@pytest.mark.parametrize("attention", ["joint", "divided"])
+def test_both_attentions_equal_timesformer(attention):
+    config = TimesformerConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        image_size=16,
+        patch_size=8,
+        num_frames=3,
+        attention_type=f"{attention}_space_time",
+    )
+    peer = scramble(TimesformerModel(config)).eval()
+    ours = TubeletVideoEncoder(
+        16, 2, 4, 3, 16, 1, 8, attention, summary=True, hidden=24, eps=1e-6
+    ).eval()
+    copy_timesformer(peer, ours)
+    video = torch.rand(2, 3, 3, 16, 16)
+    expected = peer(pixel_values=2 * video - 1).last_hidden_state
+    summary, places = expected[:, :1], expected[:, 1:].unflatten(1, (4, 3))
+    expected = torch.cat([summary, places.transpose(1, 2).flatten(1, 2)], 1)
+    tokens = ours(video)
+    assert tokens.values.shape == (2, 13, 16)
+    torch.testing.assert_close(tokens.values, expected, **CLOSE)
+
+
+def test_the_frame_encoder_equals_a_loop_over_frames_and_places():
+    ours = made("frames along time")
+    video = torch.rand(2, 5, 3, 16, 16)
+    frames = [ours.image_encoder(video[:, f]).values for f in range(5)]  # (B, N, D)
+    frames = torch.stack([x + ours.time[f] for f, x in enumerate(frames)], 1)
+    places = []
+    for n in range(frames.shape[2]):
+        along = frames[:, :, n]  # (B, F, D)
+        for block in ours.blocks:
+            along = block(along)
+        places.append(F.layer_norm(along, (8,), ours.norm.weight, ours.norm.bias))
+    expected = torch.stack(places, 2).flatten(1, 2)
+    torch.testing.assert_close(ours(video).values, expected, **CLOSE)
+
+
+def test_pooling_leaves_one_token_a_frame():
+    ours = made("frames pooled")
+    video = torch.rand(2, 4, 3, 16, 16)
+    means = [ours.image_encoder(video[:, f]).values.mean(1) for f in range(4)]
+    x = torch.stack(means, 1) + ours.time[:4]
+    expected = ours.norm(ours.blocks[0](x))
+    torch.testing.assert_close(ours(video).values, expected, **CLOSE)
+
+
+def test_sinusoids_equal_the_formula():
+    waves = sinusoids(7, 6)
+    for n in range(7):
+        for i in range(3):
+            angle = torch.tensor(n / 10000 ** (2 * i / 6))
+            pair = torch.stack([angle.sin(), angle.cos()])
+            torch.testing.assert_close(waves[n, 2 * i : 2 * i + 2], pair)
+    assert sinusoids(3, 5).shape == (3, 5)
+
+
+# -------------------------------------------------------------------------- padding
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_changes_nothing_for_real_tokens(kind):
+    encoder = made(kind)
+    clips = [torch.rand(f, 3, 16, 16) for f in (6, 3, 1)]
+    video = nn.utils.rnn.pad_sequence(clips, batch_first=True)
+    mask = torch.arange(6) < torch.tensor([6, 3, 1])[:, None]
+    tokens = encoder(video, mask)
+    other = encoder(torch.where(mask[..., None, None, None], video, 7.0), mask)
+    assert torch.equal(tokens.mask, other.mask)
+    for row, clip in enumerate(clips):
+        alone = encoder(clip[None])
+        real = tokens.mask[row]
+        assert real.sum() == alone.values.shape[1] and alone.mask.all()
+        torch.testing.assert_close(tokens.values[row][real], alone.values[0], **CLOSE)
+        torch.testing.assert_close(other.values[row][real], alone.values[0], **CLOSE)
+
+
+def test_padding_is_not_counted_by_batch_norm():
+    encoders = [FrameVideoEncoder(ConvImageEncoder(8, 16, (4,))) for _ in range(2)]
+    encoders[1].load_state_dict(encoders[0].state_dict())
+    video, mask = torch.rand(2, 4, 3, 16, 16), torch.ones(2, 4, dtype=torch.bool)
+    mask[1, 2:] = False
+    encoders[0](video, mask)
+    encoders[1].image_encoder(video[mask])
+    for ours, theirs in zip(*(e.buffers() for e in encoders), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_without_real_frames_gives_no_nan(kind):
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    mask[1] = False
+    tokens = made(kind)(torch.rand(2, 4, 3, 16, 16), mask)
+    assert tokens.values.isfinite().all()
+
+
+def test_clips_are_filled_up_to_whole_tubelets_by_their_last_frame():
+    video = torch.arange(10.0).view(2, 5, 1, 1, 1).expand(2, 5, 3, 2, 2)
+    mask = torch.arange(5) < torch.tensor([5, 3])[:, None]
+    filled, real = whole_tubelets(video, mask, 2)
+    assert filled[:, :, 0, 0, 0].tolist() == [[0, 1, 2, 3, 4, 4], [5, 6, 7, 7, 7, 7]]
+    assert real.tolist() == [[True, True, True], [True, True, False]]
+    filled, real = whole_tubelets(video, None, 4)
+    assert filled[0, :, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 4, 4, 4] and real is None
+    assert whole_tubelets(video, None, 5)[0] is video
+
+
+# -------------------------------------------------------------------- what they read
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_learns(kind):
+    encoder = scramble(KINDS[kind]()).train()
+    tokens = encoder(torch.rand(2, 6, 3, 16, 16))
+    (tokens.values * torch.rand_like(tokens.values)).sum().backward()
+    for name, parameter in encoder.named_parameters():
+        if not name.endswith("key.bias"):  # the same for all keys: softmax cancels it
+            assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_of_frames_matters(kind):
+    encoder, video = made(kind), torch.rand(1, 6, 3, 16, 16)
+    forwards, backwards = encoder(video).pooled(), encoder(video.flip(1)).pooled()
+    if kind == "frames":  # each frame alone: the mean of the tokens knows no order
+        torch.testing.assert_close(forwards, backwards, **CLOSE)
+    else:
+        assert not torch.allclose(forwards, backwards, **CLOSE)
+
+
+def test_tokens_stand_moment_by_moment_and_row_by_row():
+    encoder = TubeletVideoEncoder(8, 0, 2, 4, 16, tubelet=2, patch=8)
+    video = torch.zeros(1, 4, 3, 16, 16)
+    before = encoder(video).values
+    video[:, 3, :, :8, 8:] = 1.0  # second moment; above, right
+    changed = (encoder(video).values != before).any(-1)[0]
+    assert changed.nonzero().flatten().tolist() == [4 + 1]
+    frames = FrameVideoEncoder(ConvImageEncoder(8, 16, ()), 4).eval()
+    before = frames(torch.zeros(1, 4, 3, 16, 16)).values
+    changed = (frames(video).values != before).any(-1)[0]
+    assert set((changed.nonzero() // 64).flatten().tolist()) == {3}  # 64 a frame
+
+
+@pytest.mark.parametrize("attention", ["joint", "divided"])
+def test_one_layer_of_attention_reaches_every_token(attention):
+    encoder = scramble(TubeletVideoEncoder(8, 1, 2, 6, 16, 1, 8, attention)).eval()
+    video = torch.rand(1, 6, 3, 16, 16)
+    before = encoder(video).values
+    video[:, 2, :, :8, :8] += 0.5
+    assert (encoder(video).values - before).abs().amax(-1).min() > 1e-6
+
+
+def test_divided_attention_along_time_stays_at_its_place():
+    block = scramble(DividedBlock(8, 2)).eval()
+    x = torch.rand(1, 4, 3, 8)  # (B, T, S, D)
+    before = block._along_time(x, None)
+    x[:, 1, 2] = torch.rand(8)
+    changed = (block._along_time(x, None) - before).abs().amax(-1)[0] > 1e-6
+    assert changed[:, 2].all() and not changed[:, :2].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_videos_are_named(kind):
+    encoder = KINDS[kind]()
+    good = torch.rand(2, 4, 3, 16, 16)
+    for video, mask, words in (
+        (good.movedim(2, 4), None, r"\(B, F, 3, H, W\).*3\): move the channels before"),
+        (good.transpose(1, 2), None, r"got \(2, 3, 4, 16, 16\): swap frames and chan"),
+        (good[0], None, r"\(B, F, 3, H, W\).*got \(4, 3, 16, 16\)$"),
+        ((good * 255).byte(), None, "uint8: divide by 255"),
+        (torch.rand(1, 7, 3, 16, 16), None, "6 frames.*got 7: take fewer"),
+        (good, torch.ones(2, 4), r"bool \(B, F\) = \(2, 4\).*float32"),
+        (good, torch.ones(2, 3, dtype=torch.bool), r"= \(2, 4\).*\(2, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            encoder(video, mask)
+    with pytest.raises(ValueError, match=r"16 pixels high and wide.*12 × 16: resize"):
+        encoder(good[..., :12, :])
+
+
+def test_wrong_choices_are_named():
+    for choice, words in (
+        ({"patch": 7}, "divide size; got 7 and 48"),
+        ({"attention": "all"}, "one of joint, divided; got 'all'"),
+        ({"position": "none"}, "one of learned, sinusoid; got 'none'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            TubeletVideoEncoder(**choice)
+
+
+# ---------------------------------------------------------------------- pre-trained
+
+PROCESSOR = {
+    "image_processor_type": "VideoMAEImageProcessor",
+    "size": {"shortest_edge": 16},
+    "crop_size": {"height": 16, "width": 16},
+    "resample": 2,
+    "image_mean": [0.4, 0.5, 0.6],
+    "image_std": [0.2, 0.25, 0.3],
+}
+MEAN, STD = (
+    torch.tensor(PROCESSOR[f"image_{k}"]).view(3, 1, 1) for k in ("mean", "std")
+)
+
+
+def tiny_videomae(**changed):
+    return VideoMAEConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        image_size=16,
+        patch_size=8,
+        num_frames=4,
+        **changed,
+    )
+
+
+def saved(model, folder):
+    scramble(model).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return folder
+
+
+@pytest.fixture(params=[True, False], ids=["mean pooling", "norm"])
+def checkpoint(tmp_path, request):
+    config = tiny_videomae(use_mean_pooling=request.param)
+    return saved(VideoMAEForVideoClassification(config), tmp_path / "videomae")
+
+
+def test_pretrained_gives_what_videomae_gives(checkpoint):
+    peer = AutoModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    encoder = PretrainedVideoEncoder.from_pretrained(checkpoint)
+    assert encoder.frozen and encoder.width == 16 and encoder.size == 16
+    video = torch.rand(2, 4, 3, 16, 16)
+    expected = peer(pixel_values=(video - MEAN) / STD).last_hidden_state
+    tokens = encoder(video)
+    assert tokens.values.shape == (2, 8, 16) and tokens.mask.all()
+    torch.testing.assert_close(tokens.values, expected, **CLOSE)
+
+
+def test_as_many_frames_as_it_wants_are_taken_from_the_real_ones(checkpoint):
+    encoder = PretrainedVideoEncoder.from_pretrained(checkpoint, width=6)
+    video = torch.rand(2, 9, 3, 16, 16)
+    mask = torch.arange(9) < torch.tensor([9, 2])[:, None]
+    tokens = encoder(video, mask)
+    assert tokens.values.shape == (2, 8, 6) and tokens.mask.all()
+    chosen = torch.stack([video[0, [0, 3, 5, 8]], video[1, [0, 0, 1, 1]]])
+    torch.testing.assert_close(tokens.values, encoder(chosen).values, **CLOSE)
+    spaced = equally_spaced(video, None, 3)
+    assert torch.equal(spaced, video[:, [0, 4, 8]])
+
+
+def test_frames_of_another_size_are_resized_and_features_can_be_kept(checkpoint):
+    encoder = PretrainedVideoEncoder.from_pretrained(checkpoint, width=6)
+    clips = (torch.rand(3, 4, 3, 24, 32) * 255).byte()
+    kept = keep_features(encoder, clips, batch_size=2)
+    assert kept.shape == (3, 8, 16)
+    expected = encoder(clips.float() / 255).values
+    torch.testing.assert_close(encoder(kept).values, expected, **CLOSE)
+    middle = F.interpolate(
+        clips[0].float() / 255, (16, 21), mode="bilinear", antialias=True
+    )[..., 2:18]
+    torch.testing.assert_close(encoder(middle[None]).values[0], expected[0], **CLOSE)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_pretrained_comes_back_from_a_folder(checkpoint, tmp_path, trainable):
+    encoder = PretrainedVideoEncoder.from_pretrained(checkpoint, 6, trainable)
+    encoder.save_pretrained(tmp_path / "ours")
+    again = PretrainedVideoEncoder.from_pretrained(tmp_path / "ours")
+    video = torch.rand(1, 4, 3, 16, 16)
+    assert torch.equal(again(video).values, encoder(video).values)
+    assert again.frozen is not trainable
+
+
+def test_another_kind_of_checkpoint_is_named(tmp_path):
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        image_size=16,
+        patch_size=8,
+    )
+    folder = saved(ViTModel(config), tmp_path / "vit")
+    with pytest.raises(ValueError, match="VideoMAE checkpoint is needed; got a 'vit'"):
+        PretrainedVideoEncoder.from_pretrained(folder)
