@@ -1,15 +1,15 @@
 """A captioner from scratch within two minutes on two CPU cores, and how good it is.
 
-The parts are those of chapter 5.2 with random weights and a decoder of one layer. It
-learns from 20,000 scenes with one or two things and their canonical captions; pairs of
-colour and shape in ``HELD_OUT`` never occur. A caption is right if it is true and
-leaves nothing out. It is tested on 1,000 new scenes of the same kind, and on 1,000 in
-which every thing is a held-out pair.
+The parts are those of chapter 5.2 with random weights, a decoder of one layer, and labels
+smoothed by 0.1. It learns from 20,000 scenes with one or two things and their canonical
+captions; pairs of colour and shape in ``HELD_OUT`` never occur. A caption is right if it
+is true and leaves nothing out. It is tested on 1,000 new scenes of the same kind, and on
+1,000 in which every thing is a held-out pair.
 
 The time is that of ``fit``, on the clock of the wall. The seconds of the processor stand
 beside it: what the run takes on a core that nobody else wants.
 
-    python benchmarks/captioner.py [--seeds 3] [--steps 1000] [--threads 1]
+    python benchmarks/captioner.py [--seeds 3] [--steps 1600] [--threads 1]
 
 Bounds: the mean over the seeds is at least 0.95 right on new scenes, and at least 0.85
 on held-out pairs; no run takes longer than 120 s.
@@ -45,9 +45,10 @@ def tests() -> dict[str, CaptionedScenes]:
 def train(seed: int, steps: int) -> tuple[nn.Module, float, float]:
     """A captioner; seconds on the wall's clock and of the processor that it took."""
     data = CaptionedScenes(sample_scenes(SCENES, seed=100 + seed), seed=seed)
-    model = captioner(seed, layers=1).to(memory_format=torch.channels_last)
+    model = captioner(seed, layers=1, smoothing=0.1)
+    model.to(memory_format=torch.channels_last)
     config = TrainingConfig(
-        steps=steps, batch_size=64, learning_rate=2e-3, precision="no", seed=seed
+        steps=steps, batch_size=32, learning_rate=1.4e-3, precision="no", seed=seed
     )
     wall, processor = time.perf_counter(), time.process_time()
     fit(model, data, config, COLLATE)
@@ -73,7 +74,7 @@ def main() -> None:
     """Train once a seed, test, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -99,7 +100,7 @@ def finish(given, rows: list[list[float]], parameters: int) -> None:
     about = " ".join(" ".join(__doc__.split("\n\n")[1:3]).split())
     report(
         "captioner",
-        f"{about} {parameters:,} parameters, {given.steps} steps of 64 pictures.",
+        f"{about} {parameters:,} parameters, {given.steps} steps of 32 pictures.",
         table(["seed", NEW, HELD, "seconds, wall", "seconds, processor"], shown),
         [
             Bound(f"right on {NEW}", mean(new), 0.95, at_most=False),

@@ -176,7 +176,12 @@ def spread(numbers: Sequence[float], digits: int = 3) -> str:
 
 
 def captioner(
-    seed: int = 0, encoder=None, width: int = 96, layers: int = 2, heads: int = 4
+    seed: int = 0,
+    encoder=None,
+    width: int = 96,
+    layers: int = 2,
+    heads: int = 4,
+    smoothing: float = 0.0,
 ) -> MultimodalModel:
     """The captioner of chapter 5.2 with random weights; other sizes where asked for."""
     torch.manual_seed(seed)
@@ -191,6 +196,7 @@ def captioner(
         end=TOKENIZER.eos_token_id,
         pad=TOKENIZER.pad_token_id,
         context_width=width,
+        smoothing=smoothing,
     )
     joined = Concatenation({"image": encoder.width}, width)
     return MultimodalModel({"image": encoder}, joined, head)
