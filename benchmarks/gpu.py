@@ -42,7 +42,7 @@ from mmbook.training import ShuffledStream, TrainingConfig, fit, to_device
 OURS, THEIRS = "mmbook.training.fit", "transformers.Trainer"
 COLLATE = Collate(TOKENIZER, max_length=16, pad_to=16)  # shapes stay the same
 PARTS = 5  # of a run, each timed; the first one is not counted
-PEAK = {  # 10^12 operations a second, dense, 16 bits; makers' data sheets
+PEAK = {  # 10^12 operations a second, dense, 16 bits; not checked yet
     "B200": 2250,
     "H200": 989,
     "H100 PCIe": 756,
