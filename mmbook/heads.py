@@ -227,6 +227,35 @@ class GenerationHead(Configured):
                 nn.init.zeros_(block.cross.out.bias)
 
 
+class MaskedWordHead(Configured):
+    """Which word stands here? asked at each token (掩码语言模型头), as BERT does.
+
+    Parameters
+    ----------
+    width, vocabulary_size : D of the tokens, V.
+    eps : of the layer norm (BERT uses 1e-12).
+    """
+
+    def __init__(self, width: int, vocabulary_size: int, eps: float = 1e-5):
+        super().__init__()
+        self.width = width
+        self.transform = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=eps)
+        )
+        self.words = nn.Linear(width, vocabulary_size)
+
+    def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
+        """Logits (B, L, V), and the mean loss over the labels (B, L) that are not −100."""
+        if tokens.width != self.width:
+            raise ValueError(
+                f"this head takes tokens of width {self.width}; got {tokens.width}"
+            )
+        logits = self.words(self.transform(tokens.values))
+        return logits, None if labels is None else cross_entropy(
+            logits, labels, items=items
+        )
+
+
 class CTCHead(Configured):
     r"""One symbol or a blank at each token, in time order (连接时序分类): speech to text.
 

@@ -57,11 +57,37 @@ def contrastive(first: Tensor, second: Tensor, scale: Tensor | float) -> Tensor:
     first, second : (B, D), each row of length one.
     scale : 1 / temperature.
     """
+    _check_pairs(first, second)
+    scores = scale * first @ second.T  # (B, B)
+    truth = torch.arange(len(first), device=first.device)
+    return (F.cross_entropy(scores, truth) + F.cross_entropy(scores.T, truth)) / 2
+
+
+def sigmoid_contrastive(
+    first: Tensor, second: Tensor, scale: Tensor | float, bias: Tensor | float
+) -> Tensor:
+    r"""Each of the B × B pairs on its own: does it belong together? (成对 sigmoid 损失)
+
+    $$\mathcal{L} = -\frac{1}{B} \sum_{i,j} \log \sigma\big(z_{ij}\,
+    (\text{scale}\; a_i^\top b_j + \text{bias})\big),\quad z_{ij} = \pm 1$$
+
+    with $z_{ij} = 1$ for $i = j$. No pair needs to know of the others, so a batch can be
+    computed in pieces. Zhai et al. 2023, https://arxiv.org/abs/2303.15343.
+
+    Parameters
+    ----------
+    first, second : (B, D), each row of length one.
+    scale, bias : learned; SigLIP starts them at 10 and −10.
+    """
+    _check_pairs(first, second)
+    scores = scale * first @ second.T + bias  # (B, B)
+    belongs = 2 * torch.eye(len(first), device=scores.device, dtype=scores.dtype) - 1
+    return -F.logsigmoid(belongs * scores).sum() / len(first)
+
+
+def _check_pairs(first: Tensor, second: Tensor) -> None:
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(
             "both embeddings must be (B, D); got "
             f"{tuple(first.shape)} and {tuple(second.shape)}"
         )
-    scores = scale * first @ second.T  # (B, B)
-    truth = torch.arange(len(first), device=first.device)
-    return (F.cross_entropy(scores, truth) + F.cross_entropy(scores.T, truth)) / 2

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import permutations
 
+import torch
 from torch import Tensor
 
 from .data.language import Facts, parse
@@ -35,6 +36,42 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
             f"{tuple(logits.shape)} and {tuple(labels.shape)}"
         )
     return (logits.argmax(-1) == labels).float().mean().item()
+
+
+def retrieval(scores: Tensor, truth: Tensor | None = None) -> dict[str, float]:
+    """How well each row finds its own among the columns (检索): R@1, R@5, R@10, median rank.
+
+    R@k (召回率) is the share of rows of which a true column is among the k best; the rank
+    of the best true column is 1 if nothing scores higher. A tie counts against the row
+    by half of those that tie, so equal scores everywhere are worth chance, not all.
+
+    Parameters
+    ----------
+    scores : (Q, K), larger is closer.
+    truth : (Q, K) bool, which columns are right; None: column i for row i.
+    """
+    if truth is None and (scores.ndim != 2 or scores.shape[0] != scores.shape[1]):
+        raise ValueError(
+            "scores must be square, (Q, Q), if no truth says which columns are right; "
+            f"got {tuple(scores.shape)}"
+        )
+    if truth is None:
+        truth = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    if truth.shape != scores.shape or truth.dtype != torch.bool:
+        raise ValueError(
+            f"truth must be bool {tuple(scores.shape)}, like the scores; got "
+            f"{truth.dtype} {tuple(truth.shape)}"
+        )
+    if not truth.any(1).all():
+        raise ValueError("each row needs at least one true column")
+    best = scores.masked_fill(~truth, -torch.inf).amax(1, keepdim=True)
+    above = ((scores > best) & ~truth).sum(1)
+    ties = ((scores == best) & ~truth).sum(1)
+    ranks = 1 + above + ties / 2
+    return {
+        **{f"R@{k}": (ranks <= k).float().mean().item() for k in (1, 5, 10)},
+        "median rank": ranks.median().item(),
+    }
 
 
 def attribute_accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict:

@@ -141,7 +141,9 @@ def motion_words() -> list[str]:
     return [word for word in words if word not in vocabulary()]
 
 
-def scene_tokenizer(extra_words: Iterable[str] = (), language: str = "en"):
+def scene_tokenizer(
+    extra_words: Iterable[str] = (), language: str = "en", mask: bool = False
+):
     """A fast tokenizer of transformers with one token per word of the grammar.
 
     Chinese is written without spaces: there the longest known word is taken each time
@@ -154,6 +156,7 @@ def scene_tokenizer(extra_words: Iterable[str] = (), language: str = "en"):
     language : one of ``LANGUAGES``, or ``"all"``: one vocabulary for translation (翻译),
         in which the English words have the numbers that they have alone, and "[en]",
         "[zh]", "[de]" stand at the end, to tell a model what to write.
+    mask : put a "[mask]" behind all others, to hide words behind it (掩码).
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -162,7 +165,8 @@ def scene_tokenizer(extra_words: Iterable[str] = (), language: str = "en"):
         raise ValueError(f"extra_words must be a list of words; got {extra_words!r}")
     words = [*SPECIAL_TOKENS.values(), *_words(language)]
     extra = (word.lower() if language == "en" else word for word in extra_words)
-    words = list(dict.fromkeys([*words, *extra]))
+    special = SPECIAL_TOKENS | ({"mask_token": "[mask]"} if mask else {})
+    words = list(dict.fromkeys([*words, *extra, *special.values()]))
     ids = {word: index for index, word in enumerate(words)}
     core = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk_token"]))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -170,7 +174,7 @@ def scene_tokenizer(extra_words: Iterable[str] = (), language: str = "en"):
         core.normalizer = normalizers.Lowercase()
     if language in ("zh", "all"):
         _write_without_spaces(core, [word for word in words if _CHINESE.match(word)])
-    return PreTrainedTokenizerFast(tokenizer_object=core, **SPECIAL_TOKENS)
+    return PreTrainedTokenizerFast(tokenizer_object=core, **special)
 
 
 def _write_without_spaces(core, words: list[str]) -> None:
