@@ -695,9 +695,9 @@ def _flow_rows(columns: list) -> list[list]:
     return rows
 
 
-def _draw_boxes(axes, column, left: float, middle: float) -> list[tuple]:
+def _draw_boxes(axes, column, left: float, middle: float, width=None) -> list[tuple]:
     """Draw boxes above each other; where they are: (left, right, middle)."""
-    width, placed = _box_width(column), []
+    width, placed = width or _box_width(column), []
     for number, (name, detail) in enumerate(column):
         y = middle + 0.72 * (number - (len(column) - 1) / 2)
         box = FancyBboxPatch(
@@ -744,11 +744,119 @@ def _connect(axes, before: list, after: list, turn: bool) -> None:
         _arrow(axes, points, curved=True)
 
 
-def _arrow(axes, points: list, curved: bool = False) -> None:
+@_styled
+def draw_graph(
+    arrows: Sequence[tuple],
+    details: Mapping[str, object] | None = None,
+    title: str = "",
+) -> Plot:
+    """Boxes from top to bottom, joined by the arrows that are given.
+
+    ``draw_graph([("data", "pre-training"), ("pre-training", "model", "1")])``
+
+    Parameters
+    ----------
+    arrows : (from, to) or (from, to, label): no circles. A box stands one row beneath the
+        lowest of those that point to it.
+    details : by name of a box, a tensor, a shape or a text that stands in it, too.
+    title : stands above.
+
+    Raises
+    ------
+    ValueError
+        If there is no arrow, or the arrows run in a circle.
+    """
+    details = {name: _detail(value) for name, value in (details or {}).items()}
+    arrows = [(*arrow, "")[:3] for arrow in arrows]
+    rows, chains = _layers(arrows)
+    widths = [
+        sum(_graph_width(name, details) + _GAP for name in row) - _GAP for row in rows
+    ]
+    head = 0.34 * bool(title)
+    width, height = max(widths) + 0.1, head + len(rows) * (0.5 + _FALL) - _FALL + 0.1
+    figure = Plot(figsize=(width, height))
+    axes = figure.add_axes([0, 0, 1, 1])
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    axes.text(0.05, 0.17, title, size=10)
+    middle = {}
+    for number, (row, taken) in enumerate(zip(rows, widths, strict=True)):
+        left, y = (width - taken) / 2, head + 0.3 + number * (0.5 + _FALL)
+        for name in row:
+            own = _graph_width(name, details)
+            middle[name] = (left + own / 2, y)
+            if isinstance(name, str):
+                _draw_boxes(axes, [(name, details.get(name, ""))], left, y, own)
+            left += own + _GAP
+    for chain, label in chains:
+        _draw_chain(axes, [middle[name] for name in chain], label)
+    return figure
+
+
+_GAP, _FALL = 0.3, 0.42  # inches between two boxes, and between two rows
+
+
+def _graph_width(name, details: dict) -> float:
+    """Of a box; of the place that an arrow needs to pass by a row."""
+    return _box_width([(name, details.get(name, ""))]) if isinstance(name, str) else 0.2
+
+
+def _layers(arrows: list[tuple]) -> tuple[list[list], list[tuple]]:
+    """Names in rows, with places where long arrows pass; and each arrow's way."""
+    names = list(dict.fromkeys(name for a, b, _ in arrows for name in (a, b)))
+    if not names:
+        raise ValueError("nothing to draw: give at least one arrow")
+    depth = dict.fromkeys(names, 0)
+    for _ in names:
+        for a, b, _ in arrows:
+            depth[b] = max(depth[b], depth[a] + 1)
+    if max(depth.values()) >= len(names):
+        raise ValueError(
+            "these arrows run in a circle; a graph from top to bottom can't"
+        )
+    rows = [[n for n in names if depth[n] == d] for d in range(max(depth.values()) + 1)]
+    chains = []
+    for number, (a, b, label) in enumerate(arrows):
+        passed = [(number, d) for d in range(depth[a] + 1, depth[b])]
+        for place in passed:
+            rows[place[1]].append(place)
+        chains.append(([a, *passed, b], label))
+    return _untangled(rows, [chain for chain, _ in chains]), chains
+
+
+def _untangled(rows: list[list], chains: list[list]) -> list[list]:
+    """Order each row by where its boxes' arrows come from."""
+    above: dict = {}
+    for chain in chains:
+        for a, b in pairwise(chain):
+            above.setdefault(b, []).append(a)
+    ordered = [rows[0]]
+    for row in rows[1:]:
+        place = {
+            name: i / max(1, len(ordered[-1]) - 1) for i, name in enumerate(ordered[-1])
+        }
+        mean = {n: np.mean([place.get(a, 0.5) for a in above.get(n, [])]) for n in row}
+        ordered.append(sorted(row, key=lambda name: mean[name]))
+    return ordered
+
+
+def _draw_chain(axes, points: list[tuple], label: str) -> None:
+    """An arrow from a box down to another, through the places where it passes by."""
+    for number, ((x, y), (next_x, next_y)) in enumerate(pairwise(points)):
+        first, last = number == 0, number == len(points) - 2
+        start, end = y + 0.28 * first, next_y - 0.29 * last
+        half = (start + end) / 2
+        way = [(x, start), (x, half), (next_x, half), (next_x, end)]
+        _arrow(axes, way, curved=True, head=last)
+        if first and label:
+            axes.text((x + next_x) / 2 + 0.06, half, label, size=8, va="center")
+
+
+def _arrow(axes, points: list, curved: bool = False, head: bool = True) -> None:
     """An arrow along four points: a curve that they bend, or straight pieces."""
     bend = Path.CURVE4 if curved else Path.LINETO
     path = Path(points, [Path.MOVETO, bend, bend, bend])
-    style = "-|>,head_length=3.5,head_width=2"
+    style = "-|>,head_length=3.5,head_width=2" if head else "-"
     axes.add_patch(
         FancyArrowPatch(
             path=path, arrowstyle=style, color=INK, linewidth=1.1, capstyle="butt"

@@ -9,7 +9,13 @@ from mmbook.configuration import Configured
 from mmbook.data.render import render
 from mmbook.data.scenes import COLOURS, Scene, Thing
 from mmbook.encoders import ConvImageEncoder
-from mmbook.explain import attention_maps, cross_attention, occlusion, word_scores
+from mmbook.explain import (
+    attention_maps,
+    cross_attention,
+    occlusion,
+    parts,
+    word_scores,
+)
 from mmbook.fusion import Concatenation
 from mmbook.generation import generate
 from mmbook.heads import ClassificationHead, GenerationHead
@@ -287,3 +293,28 @@ def test_wrong_use_is_explained(batch, ids):
     ):
         with pytest.raises(TypeError, match="GenerationHead"):
             word_scores(wrong, batch, ids)
+
+
+def test_parts_are_those_that_ran_with_the_shapes_that_flowed(batch, ids):
+    model = captioner()
+    found = parts(model, batch | {"labels": ids})
+    assert [(p.name, p.kind) for p in found] == [
+        ("image encoder", "ConvImageEncoder"),
+        ("fusion", "Concatenation"),
+        ("head", "GenerationHead"),
+    ]
+    eyes, joined, head = found
+    assert eyes.given == {"image": (3, 3, 48, 48)} and eyes.out == {"out": (3, 36, 16)}
+    assert joined.given == {"image": (3, 36, 16)} == {"image": eyes.out["out"]}
+    assert head.out == {"out": (3, 4, 20)}
+    assert sum(p.parameters for p in found) == sum(
+        p.numel() for p in model.parameters()
+    )
+    assert not any(m._forward_hooks for m in model.modules()) and model.training
+
+
+def test_parts_leave_no_hooks_behind_when_the_model_fails(batch):
+    model = captioner()
+    with pytest.raises(ValueError, match="this model reads"):
+        parts(model, {"smell": batch["image"]})
+    assert not any(m._forward_hooks for m in model.modules())

@@ -295,3 +295,27 @@ def test_wrong_use_is_explained(images, history):
             call()
     with pytest.raises(ValueError, match="at least one result"):
         plots.plot_comparison({})
+
+
+def test_a_graph_puts_each_box_beneath_those_that_point_to_it():
+    arrows = [("data", "model", "1"), ("model", "fusion"), ("model", "learning")]
+    arrows += [("fusion", "learning")]
+    figure = plots.draw_graph(arrows, {"fusion": torch.zeros(2, 3)}, "a title")
+    assert {"data", "model", "fusion", "learning", "1", "(2, 3)", "a title"} == set(
+        words(figure)
+    )
+    texts = figure.findobj(matplotlib.text.Text)
+    height = {t.get_text(): t.get_position()[1] for t in texts}
+    for above, below, *_ in arrows:  # the axis points downwards
+        assert height[above] < height[below]
+    # an arrow from model to learning passes by the row of fusion: five pieces in all
+    assert len(figure.findobj(matplotlib.patches.FancyArrowPatch)) == 5
+
+
+@pytest.mark.parametrize(
+    "arrows, message",
+    [([], "at least one arrow"), ([("a", "b"), ("b", "a")], "in a circle")],
+)
+def test_a_graph_that_cannot_be_drawn_is_refused(arrows, message):
+    with pytest.raises(ValueError, match=message):
+        plots.draw_graph(arrows)
