@@ -195,7 +195,7 @@ def main() -> None:
         "retrieval",
         " ".join("\n".join(__doc__.split("\n\n")[1:4]).split()),
         f"{given.seeds} seeds with real weights, one with random ones. Per cent; chance is "
-        "0.5 for R@1 (2.5 of five captions among 1010, for a photograph).\n\n"
+        "0.5 for R@1 both ways.\n\n"
         + table(
             ["weights", "way", "R@1", "R@5", "R@10", "median rank"],
             [row(name, each, way) for name, each in runs.items() for way in ways],

@@ -245,7 +245,10 @@ class Block(nn.Module):
         cache: AttentionCache | None = None,
         context_cache: AttentionCache | None = None,
     ) -> Tensor:
-        """(B, N, D) → (B, N, D); without a context the cross-attention is left out."""
+        """(B, N, D) → (B, N, D); without a context the cross-attention is left out.
+
+        Where ``context_mask`` shows nothing at all, cross-attention adds nothing.
+        """
         x = self._add(
             x,
             self.attention_norm,
@@ -258,10 +261,15 @@ class Block(nn.Module):
                 x,
                 self.cross_norm,
                 lambda h: self.dropout(
-                    self.cross(h, context, context_mask, cache=context_cache)
+                    self._found(h, context, context_mask, context_cache)
                 ),
             )
         return self._add(x, self.feed_forward_norm, self.feed_forward)
+
+    def _found(self, h: Tensor, context: Tensor, mask: Tensor | None, cache) -> Tensor:
+        """What cross-attention finds; zero in rows where there is nothing to look at."""
+        found = self.cross(h, context, mask, cache=cache)
+        return found if mask is None else found * mask.any(1)[:, None, None]
 
     def _add(self, x: Tensor, norm: nn.LayerNorm, part) -> Tensor:
         return x + part(norm(x)) if self.norm_first else norm(x + part(x))

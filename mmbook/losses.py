@@ -85,6 +85,40 @@ def sigmoid_contrastive(
     return -F.logsigmoid(belongs * scores).sum() / len(first)
 
 
+def hard_negatives(scores: Tensor, same: Tensor | None = None) -> Tensor:
+    """The wrong column that each row likes best (难负样本): numbers (B,).
+
+    Row i and column i belong together, so column i is never chosen; nor is any other that
+    ``same`` marks. A picture–text matching loss that is shown these learns what tells
+    near things apart: Li et al. 2021, https://arxiv.org/abs/2107.07651; chapter 2.7.
+
+    Parameters
+    ----------
+    scores : (B, B), larger is closer.
+    same : (B, B) bool, pairs that are right though they were not drawn together (two
+        pictures with one caption); None: only the diagonal is right.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a row has no wrong column at all.
+    """
+    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
+        raise ValueError(f"scores must be (B, B); got {tuple(scores.shape)}")
+    right = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    if same is not None:
+        if same.shape != scores.shape or same.dtype != torch.bool:
+            raise ValueError(
+                f"same must be bool {tuple(scores.shape)}, like the scores; got "
+                f"{same.dtype} {tuple(same.shape)}"
+            )
+        right = right | same
+    if right.all(1).any():
+        row = int(right.all(1).nonzero()[0])
+        raise ValueError(f"row {row} has no wrong column to choose: all belong to it")
+    return scores.masked_fill(right, -torch.inf).argmax(1)
+
+
 def _check_pairs(first: Tensor, second: Tensor) -> None:
     if first.shape != second.shape or first.ndim != 2:
         raise ValueError(

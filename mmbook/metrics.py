@@ -42,8 +42,8 @@ def retrieval(scores: Tensor, truth: Tensor | None = None) -> dict[str, float]:
     """How well each row finds its own among the columns (检索): R@1, R@5, R@10, median rank.
 
     R@k (召回率) is the share of rows of which a true column is among the k best; the rank
-    of the best true column is 1 if nothing scores higher. A tie counts against the row
-    by half of those that tie, so equal scores everywhere are worth chance, not all.
+    of the best true column is 1 if nothing scores higher. A tie costs the row half of
+    those that tie: where all scores are equal, the rank is the middle one.
 
     Parameters
     ----------
@@ -260,6 +260,55 @@ def _alike(said: tuple, truth: tuple) -> float:
 
 def _ngrams(sentence: list[str], n: int) -> Counter:
     return Counter(zip(*(sentence[i:] for i in range(n)), strict=False))
+
+
+def edit_distance(said: Sequence, truth: Sequence) -> int:
+    """Fewest insertions, deletions and replacements from one to the other (编辑距离).
+
+    Levenshtein 1965, by rows: ``row[j]`` is the distance of what was read so far from
+    the first j of ``truth``. Chapter 2.3.
+    """
+    row = list(range(len(truth) + 1))
+    for number, one in enumerate(said, start=1):
+        corner, row[0] = row[0], number
+        for j, other in enumerate(truth, start=1):
+            replaced = corner + (one != other)
+            corner, row[j] = row[j], min(replaced, row[j] + 1, row[j - 1] + 1)
+    return row[-1]
+
+
+def word_error_rate(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    tokenise: Callable[[str], list[str]] = str.split,
+) -> float:
+    r"""Wrong words for each word of the truth (词错误率): 0 is perfect, above 1 is possible.
+
+    $$\mathrm{WER} = \frac{\text{replaced} + \text{left out} + \text{put in}}
+    {\text{words of the truth}}$$
+
+    with the fewest such changes, summed over all sentences. With ``tokenise=list`` it is
+    the character error rate. Equals ``jiwer.wer``. Chapter 2.3.
+
+    Parameters
+    ----------
+    hypotheses, references : what was recognised and what was said, a sentence each.
+    tokenise : from a sentence to its words.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many of both, or the truth has no word at all.
+    """
+    _check_pairs(hypotheses, references, "hypotheses", "references")
+    pairs = [
+        (tokenise(said), tokenise(truth))
+        for said, truth in zip(hypotheses, references, strict=True)
+    ]
+    total = sum(len(truth) for _, truth in pairs)
+    if not total:
+        raise ValueError("the references have no words: nothing can be counted")
+    return sum(edit_distance(said, truth) for said, truth in pairs) / total
 
 
 def _check_references(hypotheses, references) -> None:

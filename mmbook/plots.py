@@ -27,7 +27,7 @@ from matplotlib import ticker
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.textpath import text_to_path
 from torch import Tensor
@@ -190,6 +190,71 @@ def show_scenes(
         panel.imshow(picture, interpolation=_interpolation(picture))
         _frame(panel, None if mark is None else MARKS[bool(mark)][1])
     return figure
+
+
+@_styled
+def show_clips(
+    clips: Tensor | Sequence[Tensor],
+    titles: Sequence[str] | None = None,
+    right: Sequence[bool | None] | None = None,
+    side: float = 0.72,
+) -> Plot:
+    """Clips as film strips, one below the other: frames from left to right.
+
+    Parameters
+    ----------
+    clips : (B, F, 3, H, W) or a list of (F, 3, H, W) whose F may differ; float in
+        [0, 1] or uint8.
+    titles : what stands above each strip.
+    right : True draws ✓ and False ✗ before the title; None marks nothing.
+    side : the largest height of a frame in inches.
+    """
+    strips = [_strip(clip) for clip in clips]
+    titles = _as_many("titles", titles, strips, "")
+    right = _as_many("right", right, strips, None)
+    dot, above = 1 / STYLE["savefig.dpi"], 0.21 * any(map(bool, titles))
+    longest = max(strip.shape[1] for strip in strips)
+    high = max(strip.shape[0] for strip in strips)
+    scale = min(int(side / dot) / high, int((WIDTH - 0.04) / dot) / longest)
+    scale = int(scale) or scale  # a pixel is a whole number of the file's
+    row = above + high * scale * dot + 0.08
+    width, height = longest * scale * dot + 0.04, row * len(strips)
+    width, height = (round(length / dot) * dot for length in (width, height))
+    figure = Plot(figsize=(width, height))
+    figure.image_format = "png"
+    for number, (strip, title) in enumerate(zip(strips, titles, strict=True)):
+        rows, columns = (length * scale * dot for length in strip.shape[:2])
+        top = height - number * row - above
+        base = round((top - rows) / dot) * dot
+        box = (0.02 / width, base / height, columns / width, rows / height)
+        panel = figure.add_axes(box)
+        panel.imshow(strip, interpolation="nearest", aspect="auto")
+        panel.axis("off")
+        x, y = 0.02, (top + 0.055) / height
+        if right[number] is not None:
+            sign, colour = MARKS[bool(right[number])]
+            figure.text(x / width, y, sign, size=8.5, color=colour)
+            x += 0.15
+        figure.text(x / width, y, title, size=8.5)
+    return figure
+
+
+def _strip(clip: Tensor) -> np.ndarray:
+    """(F, 3, H, W) → (H, F · W + gaps, 4): frames beside each other, gaps see-through."""
+    clip = torch.as_tensor(clip)
+    if clip.ndim != 4 or not len(clip):
+        raise ValueError(
+            "a clip must be (F, 3, H, W) with one frame or more, float in [0, 1] or "
+            f"uint8; got {tuple(clip.shape)}"
+        )
+    frames = [
+        np.pad(_picture(x), ((0, 0), (0, 0), (0, 1)), constant_values=1) for x in clip
+    ]
+    gap = np.zeros(
+        (frames[0].shape[0], max(1, frames[0].shape[1] // 24), 4), np.float32
+    )
+    pieces = [piece for frame in frames for piece in (frame, gap)]
+    return np.concatenate(pieces[:-1], axis=1)
 
 
 @_styled
@@ -745,6 +810,110 @@ def _connect(axes, before: list, after: list, turn: bool) -> None:
 
 
 @_styled
+def draw_fusions(flows: Sequence[tuple], columns: int = 2) -> Plot:
+    """How tokens flow through fusions: in at the left, out at the right.
+
+    A square is a token. Those that go in have the colour of their modality; one that
+    comes out has a stripe in the colour of each modality that it knows of.
+
+    Parameters
+    ----------
+    flows : for each fusion its name, the number of tokens of each modality that goes
+        in, a text for the operation, and for each token that comes out the names of the
+        modalities on which it depends.
+    columns : how many fusions stand beside each other.
+    """
+    if not flows or not all(out for *_, out in flows):
+        raise ValueError("nothing to draw: each fusion needs tokens that come out")
+    names = list(dict.fromkeys(name for _, given, _, _ in flows for name in given))
+    colours = dict(zip(names, COLOURS, strict=False))
+    rows = [flows[i : i + columns] for i in range(0, len(flows), columns)]
+    tall = [max(map(_flow_height, row)) + 0.42 for row in rows]
+    figure = Plot(figsize=(WIDTH, sum(tall) + 0.25))
+    axes = figure.add_axes([0, 0, 1, 1])
+    axes.set(xlim=(0, WIDTH), ylim=(sum(tall) + 0.25, 0))
+    axes.axis("off")
+    top = 0.0
+    for row, height in zip(rows, tall, strict=True):
+        for number, flow in enumerate(row):
+            _draw_fusion(
+                axes, flow, WIDTH / columns * number + 0.1, top, height, colours
+            )
+        top += height
+    _token_legend(axes, colours, top + 0.06)
+    return figure
+
+
+_SIDE, _PITCH, _ROW = 0.088, 0.108, 6  # of a token's square, in inches; tokens in a row
+
+
+def _block_height(tokens: int) -> float:
+    return -(-tokens // _ROW) * _PITCH
+
+
+def _flow_height(flow: tuple) -> float:
+    _, given, _, out = flow
+    return max(
+        sum(_block_height(n) + 0.07 for n in given.values()), _block_height(len(out))
+    )
+
+
+def _draw_fusion(axes, flow, left, top, height, colours) -> None:
+    """One fusion: tokens, a box with the operation, tokens."""
+    name, given, operation, out = flow
+    axes.text(left, top + 0.16, name, size=9.5, weight="bold")
+    middle, wide = top + 0.28 + (height - 0.42) / 2, _ROW * _PITCH
+    y = middle - sum(_block_height(n) + 0.07 for n in given.values()) / 2
+    for modality, number in given.items():
+        _squares(axes, [(modality,)] * number, left, y, colours)
+        y += _block_height(number) + 0.07
+    box, width = left + wide + 0.3, 1.1
+    frame = {"facecolor": "none", "edgecolor": INK, "linewidth": 1.0}
+    style = "round,pad=0.02,rounding_size=0.07"
+    lines = _wrap(operation, width - 0.1, 8)
+    half = 0.07 * len(lines) + 0.07
+    axes.add_patch(
+        FancyBboxPatch((box, middle - half), width, 2 * half, boxstyle=style, **frame)
+    )
+    where = {"ha": "center", "va": "center", "size": 8, "linespacing": 1.15}
+    axes.text(box + width / 2, middle, "\n".join(lines), **where)
+    for start in (left + wide + 0.03, box + width + 0.05):
+        ends = (start, middle), (start + 0.08, middle), (start + 0.16, middle)
+        _arrow(axes, [*ends, (start + 0.22, middle)])
+    right = box + width + 0.32
+    _squares(axes, out, right, middle - _block_height(len(out)) / 2, colours)
+
+
+def _squares(axes, tokens: Sequence, left: float, top: float, colours: dict) -> None:
+    """Tokens in rows of six, each striped by the modalities that it knows of."""
+    for number, known in enumerate(tokens):
+        row, column = divmod(number, _ROW)
+        x, y = left + column * _PITCH, top + row * _PITCH
+        known = [name for name in colours if name in known]
+        for stripe, name in enumerate(known):
+            part = _SIDE / len(known)
+            axes.add_patch(
+                Rectangle(
+                    (x + stripe * part, y), part, _SIDE, color=colours[name], lw=0
+                )
+            )
+        if not known:
+            axes.add_patch(Rectangle((x, y), _SIDE, _SIDE, fill=False, ec=INK, lw=0.8))
+
+
+def _token_legend(axes, colours: dict, top: float) -> None:
+    """Which colour is which modality."""
+    x = 0.1
+    shown = [((name,), f"{name} token") for name in colours]
+    if len(colours) > 1:
+        shown.append((tuple(colours), "knows of " + " and ".join(colours)))
+    for known, text in shown:
+        _squares(axes, [known], x, top, colours)
+        axes.text(x + 0.14, top + _SIDE / 2, text, size=8, va="center_baseline")
+        x += 0.14 + _text_width(text, 8) + 0.25
+
+
+@_styled
 def draw_graph(
     arrows: Sequence[tuple],
     details: Mapping[str, object] | None = None,
@@ -849,7 +1018,9 @@ def _draw_chain(axes, points: list[tuple], label: str) -> None:
         way = [(x, start), (x, half), (next_x, half), (next_x, end)]
         _arrow(axes, way, curved=True, head=last)
         if first and label:
-            axes.text((x + next_x) / 2 + 0.06, half, label, size=8, va="center")
+            side = -1 if next_x < x else 1  # outside the bend
+            beside = {"ha": "right" if side < 0 else "left", "va": "center"}
+            axes.text((x + next_x) / 2 + 0.08 * side, half, label, size=8, **beside)
 
 
 def _arrow(axes, points: list, curved: bool = False, head: bool = True) -> None:

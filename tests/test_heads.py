@@ -7,12 +7,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmbook.encoders import TextEncoder
 from mmbook.heads import (
     ClassificationHead,
     CTCHead,
     EmbeddingHead,
     GenerationHead,
+    MaskedWordHead,
     PairHead,
+    SharedSpaceHead,
 )
 from mmbook.losses import contrastive
 from mmbook.tokens import Tokens
@@ -313,6 +316,92 @@ def test_wrong_pairs_are_named():
         head({"image": pictures()})
 
 
+# ---------------------------------------------------------------------- a shared space
+
+
+def four(rows=3):
+    torch.manual_seed(2)
+    widths = {"image": 6, "audio": 4, "video": 3, "text": 5}
+    tokens = {n: Tokens(torch.randn(rows, 2, width)) for n, width in widths.items()}
+    return widths, tokens
+
+
+def test_a_shared_space_of_two_is_a_pair():
+    pair, shared = (
+        PairHead({"image": 6, "text": 5}, 4),
+        SharedSpaceHead({"image": 6, "text": 5}, 4),
+    )
+    shared.heads.load_state_dict(pair.heads.state_dict())
+    tokens = {"image": pictures(), "text": Tokens(torch.randn(3, 2, 5))}
+    for scale in (0.5, 50.0):  # the second is above what is allowed
+        with torch.no_grad():
+            pair.log_scale.fill_(scale)
+            shared.log_scale.fill_(scale)
+        scores, loss = pair(tokens)
+        embedded, same = shared(tokens)
+        torch.testing.assert_close(same, loss)
+        ours = shared.scales[0] * embedded["image"] @ embedded["text"].T
+        torch.testing.assert_close(ours, scores)
+
+
+def test_the_shared_loss_is_the_mean_over_the_trained_pairs():
+    widths, tokens = four()
+    head = SharedSpaceHead(widths, 4)
+    assert head.pairs == [("image", "text"), ("audio", "text"), ("video", "text")]
+    with torch.no_grad():
+        head.log_scale.copy_(torch.tensor([0.0, 1.0, 2.0]))
+    z, loss = head(tokens)
+    each = [
+        contrastive(z[name], z["text"], torch.tensor(float(k)).exp())
+        for k, name in enumerate(("image", "audio", "video"))
+    ]
+    torch.testing.assert_close(loss, sum(each) / 3)
+    for number, name in enumerate(("image", "audio", "video")):
+        _, alone = head({name: tokens[name], "text": tokens["text"]})
+        torch.testing.assert_close(alone, each[number])
+
+
+def test_a_missing_modality_is_no_error_in_a_shared_space():
+    widths, tokens = four()
+    head = SharedSpaceHead(
+        widths, 4, pairs=[("image", "text"), ("video", "audio"), ("text", "video")]
+    )
+    z, loss = head({"image": tokens["image"], "video": tokens["video"]})
+    assert loss is None and set(z) == {"image", "video"}  # both, but no trained pair
+    alone, loss = head({"audio": tokens["audio"]})
+    assert loss is None
+    torch.testing.assert_close(alone["audio"].norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(alone["audio"], head(tokens)[0]["audio"])
+
+
+def test_everything_in_a_shared_space_is_trained_and_saved(tmp_path):
+    widths, tokens = four()
+    head = SharedSpaceHead(widths, 4, pairs=[("image", "text"), ("audio", "video")])
+    head(tokens)[1].backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    again = SharedSpaceHead.from_pretrained(head.save_pretrained(tmp_path))
+    assert again.pairs == head.pairs
+    torch.testing.assert_close(again(tokens)[1], head(tokens)[1])
+
+
+def test_what_a_shared_space_refuses():
+    widths, tokens = four()
+    with pytest.raises(ValueError, match=r"leave none of them out; got .*image"):
+        SharedSpaceHead(widths, 4, pairs=[("image", "text")])
+    with pytest.raises(ValueError, match="pairs must be of two"):
+        SharedSpaceHead({"image": 6}, 4)
+    with pytest.raises(ValueError, match="pairs must be of two"):
+        SharedSpaceHead(
+            {"image": 6, "text": 5}, 4, [("image", "text"), ("text", "text")]
+        )
+    head = SharedSpaceHead(widths, 4)
+    with pytest.raises(ValueError, match="any of image, audio, video, text; got smell"):
+        head({"smell": tokens["text"]})
+    with pytest.raises(ValueError, match="got nothing"):
+        head({})
+
+
 # ---------------------------------------------------------------------- speech to text
 
 
@@ -402,3 +491,72 @@ def test_what_ctc_cannot_say():
         ctc_head()(short, torch.tensor([3]))
     with pytest.raises(ValueError, match="width 6; got 4"):
         ctc_head()(Tokens(torch.randn(1, 2, 4)))
+
+
+# ------------------------------------------------------------------- hidden words
+
+
+@pytest.fixture(scope="module")
+def masked_bert(tmp_path_factory):
+    """A tiny BERT that names hidden words, with random weights, saved to a folder."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=12,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=24,
+        max_position_embeddings=10,
+        layer_norm_eps=1e-3,
+    )
+    bert = BertForMaskedLM(config)
+    scramble(bert)
+    folder = tmp_path_factory.mktemp("masked")
+    bert.save_pretrained(folder)
+    return bert.eval(), str(folder)
+
+
+def test_a_masked_word_head_from_bert_equals_transformers(masked_bert):
+    bert, folder = masked_bert
+    encoder, head = TextEncoder.from_bert(folder), MaskedWordHead.from_bert(folder)
+    assert not head.training
+    ids = torch.randint(0, 12, (3, 7))
+    mask = torch.arange(7)[None] < torch.tensor([7, 4, 2])[:, None]
+    labels = ids.masked_fill(~mask | (ids % 2 == 0), IGNORED)
+    expected = bert(ids, attention_mask=mask.long(), labels=labels)
+    logits, loss = head(encoder(ids, mask), labels)
+    torch.testing.assert_close(logits[mask], expected.logits[mask], **CLOSE)
+    torch.testing.assert_close(loss, expected.loss, **CLOSE)
+
+
+def test_a_bert_without_its_masked_word_head_is_named(masked_bert, tmp_path):
+    bert, _ = masked_bert
+    bert.bert.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="no head for hidden words"):
+        MaskedWordHead.from_bert(str(tmp_path))
+
+
+def test_only_words_that_were_asked_for_count_in_the_masked_loss():
+    torch.manual_seed(0)
+    head, tokens = MaskedWordHead(6, 9), pictures()
+    labels = torch.full((3, 4), IGNORED)
+    labels[0, 2], labels[1, 0] = 5, 8
+    logits, loss = head(tokens, labels)
+    assert logits.shape == (3, 4, 9)
+    expected = -logits.log_softmax(-1)[[0, 1], [2, 0], [5, 8]].mean()
+    torch.testing.assert_close(loss, expected)
+    share = head(tokens, labels, items=8)[1]
+    torch.testing.assert_close(share, loss * 2 / 8)
+    assert head(tokens)[1] is None
+
+
+def test_a_masked_word_head_names_tokens_of_another_width_and_is_saved(tmp_path):
+    head = MaskedWordHead(6, 9, eps=1e-3)
+    with pytest.raises(ValueError, match="width 6; got 5"):
+        head(pictures(width=5))
+    head.save_pretrained(tmp_path / "head")
+    again = MaskedWordHead.from_pretrained(tmp_path / "head")
+    assert again.transform[2].eps == 1e-3
+    assert torch.equal(again(pictures())[0], head(pictures())[0])

@@ -117,6 +117,18 @@ def test_what_stands_at_hidden_tokens_changes_nothing():
     torch.testing.assert_close(first, block(x, context=other, context_mask=mask))
 
 
+def test_a_context_of_padding_alone_is_as_good_as_none():
+    """Also with a bias behind the attention, and in one row of several."""
+    torch.manual_seed(0)
+    block = Block(D, HEADS, context_width=D).eval()
+    nn.init.normal_(block.cross.out.bias)
+    x, context, mask = torch.randn(B, N, D), torch.randn(B, M, D), right_padding()
+    mask[1] = False
+    found = block(x, context=context, context_mask=mask)
+    torch.testing.assert_close(found[1], block(x)[1], **CLOSE)
+    assert not torch.allclose(found[0], block(x)[0], atol=1e-3)
+
+
 def test_a_wholly_masked_row_gives_no_nan():
     torch.manual_seed(0)
     block = Block(D, HEADS, context_width=D)

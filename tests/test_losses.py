@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmbook.losses import contrastive, cross_entropy
+from mmbook.losses import (
+    contrastive,
+    cross_entropy,
+    hard_negatives,
+    sigmoid_contrastive,
+)
 
 IGNORED = -100
 
@@ -82,3 +87,133 @@ def test_contrastive_at_its_two_ends():
     assert contrastive(same, same, 100.0) < 1e-6
     one = F.normalize(torch.ones(4, 3), dim=-1)
     assert contrastive(one, one, 5.0).item() == pytest.approx(math.log(4))
+
+
+def two_embeddings(rows=6, width=8):
+    torch.manual_seed(0)
+    return (F.normalize(torch.randn(rows, width), dim=-1) for _ in range(2))
+
+
+def open_clips_formula(first, second, scale):
+    """open_clip's ClipLoss on one process: its two logits and its mean of two."""
+    per_image, per_text = scale * first @ second.T, scale * second @ first.T
+    truth = torch.arange(per_image.shape[0]).long()
+    return sum(F.cross_entropy(logits, truth) for logits in (per_image, per_text)) / 2
+
+
+def tiny_pair(name):
+    """A random CLIP or SigLIP of transformers, and what it says of five pairs."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    small = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    config = getattr(transformers, f"{name}Config")(
+        text_config=small | {"vocab_size": 30, "max_position_embeddings": 8},
+        vision_config=small | {"image_size": 16, "patch_size": 8},
+        projection_dim=16,
+    )
+    model = getattr(transformers, f"{name}Model")(config).eval()
+    torch.nn.init.constant_(model.logit_scale, 2.0)
+    ids, pixels = torch.randint(30, (5, 8)), torch.rand(5, 3, 16, 16)
+    return model, lambda: model(input_ids=ids, pixel_values=pixels, return_loss=True)
+
+
+def test_contrastive_is_clips_loss():
+    """On the embeddings of a tiny random CLIP, with its own scale."""
+    clip, run = tiny_pair("CLIP")
+    theirs = run()
+    a, b, scale = theirs.image_embeds, theirs.text_embeds, clip.logit_scale.exp()
+    ours = contrastive(a, b, scale)
+    torch.testing.assert_close(ours, theirs.loss)
+    torch.testing.assert_close(ours, open_clips_formula(a, b, scale))
+    mine, other = (
+        torch.autograd.grad(loss, clip.logit_scale, retain_graph=True)
+        for loss in (ours, theirs.loss)
+    )
+    torch.testing.assert_close(mine, other)
+
+
+def test_contrastive_is_open_clips():
+    reason = "open_clip is not installed"
+    open_clip = pytest.importorskip("open_clip", reason=reason)
+    a, b = two_embeddings()
+    torch.testing.assert_close(contrastive(a, b, 9.0), open_clip.ClipLoss()(a, b, 9.0))
+
+
+def test_sigmoid_contrastive_is_a_loop_over_all_pairs():
+    a, b = two_embeddings()
+    total = 0.0
+    for i in range(6):
+        for j in range(6):
+            p = torch.sigmoid(7.0 * a[i] @ b[j] - 2.0)
+            total -= torch.log(p if i == j else 1 - p)
+    torch.testing.assert_close(sigmoid_contrastive(a, b, 7.0, -2.0), total / 6)
+
+
+def test_sigmoid_contrastive_is_siglips_loss():
+    """On the embeddings of a tiny random SigLIP, with its own scale and bias."""
+    siglip, run = tiny_pair("Siglip")
+    torch.nn.init.constant_(siglip.logit_bias, -3.0)
+    theirs = run()
+    a, b, scale = theirs.image_embeds, theirs.text_embeds, siglip.logit_scale.exp()
+    ours = sigmoid_contrastive(a, b, scale, siglip.logit_bias)
+    torch.testing.assert_close(ours, theirs.loss)
+    learned = [siglip.logit_scale, siglip.logit_bias]
+    mine, other = (
+        torch.autograd.grad(loss, learned, retain_graph=True)
+        for loss in (ours, theirs.loss)
+    )
+    torch.testing.assert_close(mine, other)
+
+
+def test_sigmoid_contrastive_in_pieces_is_the_whole():
+    """The diagonal blocks by the loss itself, the other pairs as wrong pairs."""
+    a, b = two_embeddings()
+    whole = sigmoid_contrastive(a, b, 5.0, -1.0)
+    parts = (slice(0, 2), slice(2, 6))
+    total = sum(sigmoid_contrastive(a[p], b[p], 5.0, -1.0) * len(a[p]) for p in parts)
+    for p, q in (parts, parts[::-1]):
+        total -= F.logsigmoid(-(5.0 * a[p] @ b[q].T - 1.0)).sum()
+    torch.testing.assert_close(total / 6, whole)
+    mean = sum(contrastive(a[p], b[p], 5.0) * len(a[p]) for p in parts) / 6
+    assert not torch.isclose(mean, contrastive(a, b, 5.0))  # InfoNCE can't be cut so
+
+
+def test_sigmoid_contrastive_at_its_two_ends():
+    same = torch.eye(4)
+    assert sigmoid_contrastive(same, same, 200.0, -100.0) < 1e-6
+    start = sigmoid_contrastive(torch.zeros(4, 3), torch.zeros(4, 3), 10.0, 0.0)
+    assert start.item() == pytest.approx(4 * math.log(2))  # B coins for each row
+    with pytest.raises(ValueError, match=r"\(B, D\)"):
+        sigmoid_contrastive(torch.zeros(2, 3), torch.zeros(4, 3), 1.0, 0.0)
+
+
+def test_hard_negatives_are_the_best_of_the_wrong():
+    scores = torch.tensor([[9.0, 1.0, 5.0], [7.0, 8.0, 2.0], [0.0, -3.0, -9.0]])
+    assert hard_negatives(scores).tolist() == [2, 0, 0]
+    same = torch.zeros(3, 3, dtype=torch.bool)
+    same[0, 2] = same[2, 0] = True  # one caption, two pictures
+    assert hard_negatives(scores, same).tolist() == [1, 0, 1]
+    assert scores[0, 0] == 9  # not changed
+
+
+def test_hard_negatives_equal_a_loop():
+    torch.manual_seed(0)
+    scores, same = torch.randn(20, 20), torch.rand(20, 20) < 0.3
+    for i, chosen in enumerate(hard_negatives(scores, same).tolist()):
+        wrong = [j for j in range(20) if j != i and not same[i, j]]
+        assert chosen == max(wrong, key=lambda j: scores[i, j])
+
+
+def test_hard_negatives_say_what_is_wrong():
+    with pytest.raises(ValueError, match=r"\(B, B\).*\(2, 3\)"):
+        hard_negatives(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"bool.*torch\.float32"):
+        hard_negatives(torch.zeros(2, 2), torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="row 1 has no wrong column"):
+        same = torch.tensor([[True, False], [True, True]])
+        hard_negatives(torch.zeros(2, 2), same)

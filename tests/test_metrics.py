@@ -8,7 +8,16 @@ import torch
 
 from mmbook.data.language import describe
 from mmbook.data.scenes import Scene, Thing, sample_scenes
-from mmbook.metrics import accuracy, attribute_accuracy, bleu, cider, words
+from mmbook.metrics import (
+    accuracy,
+    attribute_accuracy,
+    bleu,
+    cider,
+    edit_distance,
+    retrieval,
+    word_error_rate,
+    words,
+)
 
 WORDS = "a big red dog runs over the wet green grass near one small house".split()
 
@@ -276,3 +285,102 @@ def test_empty_and_unequal_sets_are_refused(metric):
 def test_a_bare_string_is_no_list_of_references():
     with pytest.raises(ValueError, match="list of references; number 0 has 'abc'"):
         bleu(["abc"], ["abc"])
+
+
+def slowest_distance(said, truth):
+    """All ways to edit, straight from the definition."""
+    if not said or not truth:
+        return len(said) + len(truth)
+    return min(
+        slowest_distance(said[1:], truth) + 1,
+        slowest_distance(said, truth[1:]) + 1,
+        slowest_distance(said[1:], truth[1:]) + (said[0] != truth[0]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_edit_distance_is_the_fewest_changes(seed):
+    rng = random.Random(seed)
+    said, truth = (rng.choices("abc", k=rng.randint(0, 5)) for _ in range(2))
+    assert edit_distance(said, truth) == slowest_distance(said, truth)
+    assert edit_distance(truth, said) == edit_distance(said, truth)
+
+
+def test_word_errors_are_counted_over_all_words():
+    said = ["a big red circle", "a star", "a small blue blue ring"]
+    truth = ["a big red circle", "a black star", "a small blue ring"]
+    assert word_error_rate(said, truth) == pytest.approx(2 / 11)
+    assert word_error_rate(["a b c"], ["x"]) == 3  # more wrong words than there are
+    assert word_error_rate(["abd"], ["abc"], tokenise=list) == pytest.approx(1 / 3)
+    assert word_error_rate([""], ["a b"]) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_word_errors_equal_those_of_jiwer(seed):
+    jiwer = pytest.importorskip("jiwer", reason="an optional check: pip install jiwer")
+    said, truth = sentences(20, seed), sentences(20, 50 + seed)
+    assert word_error_rate(said, truth) == pytest.approx(jiwer.wer(truth, said))
+
+
+def test_word_errors_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="at least one; got 0 and 0"):
+        word_error_rate([], [])
+    with pytest.raises(ValueError, match="no words"):
+        word_error_rate(["a"], [""])
+
+
+def naive_ranks(scores, truth):
+    """By counting, one row after the other: the mean place of the best true column."""
+    ranks = []
+    for row, right in zip(scores.tolist(), truth.tolist(), strict=True):
+        best = max(s for s, r in zip(row, right, strict=True) if r)
+        wrong = [s for s, r in zip(row, right, strict=True) if not r]
+        above = sum(s > best for s in wrong)
+        ranks.append(1 + above + sum(s == best for s in wrong) / 2)
+    return torch.tensor(ranks)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_retrieval_counts_ranks(seed):
+    torch.manual_seed(seed)
+    scores = torch.randint(0, 40, (30, 50)).float()  # with ties
+    truth = torch.rand(30, 50) < 0.05
+    truth[torch.arange(30), torch.randint(0, 50, (30,))] = True
+    ranks = naive_ranks(scores, truth)
+    found = retrieval(scores, truth)
+    for k in (1, 5, 10):
+        assert found[f"R@{k}"] == pytest.approx((ranks <= k).float().mean().item())
+    assert found["median rank"] == pytest.approx(ranks.sort().values[14].item())
+
+
+def test_retrieval_of_perfect_and_of_reversed_scores():
+    scores = torch.eye(12)
+    found = retrieval(scores)
+    assert found == {"R@1": 1.0, "R@5": 1.0, "R@10": 1.0, "median rank": 1.0}
+    found = retrieval(-scores)  # the true one is always last
+    assert found == {"R@1": 0.0, "R@5": 0.0, "R@10": 0.0, "median rank": 12.0}
+
+
+def test_equal_scores_are_worth_no_more_than_chance():
+    found = retrieval(torch.zeros(21, 21))
+    assert found["R@1"] == found["R@5"] == found["R@10"] == 0
+    assert found["median rank"] == 11  # the middle of 21
+    assert retrieval(torch.zeros(19, 19))["R@10"] == 1  # rank 10 of 19
+
+
+def test_several_true_columns_count_as_one_find():
+    scores = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 3.0]])
+    truth = torch.tensor([[False, True, True], [False, True, True]])
+    found = retrieval(scores, truth)
+    assert found["R@1"] == 0.5 and found["R@5"] == 1.0
+    # true columns that tie with each other cost nothing; the lower median is taken
+    assert found["median rank"] == 1.0
+
+
+def test_what_retrieval_refuses():
+    with pytest.raises(ValueError, match=r"square.*got \(2, 3\)"):
+        retrieval(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"bool \(2, 3\).*got torch.float32"):
+        retrieval(torch.zeros(2, 3), torch.ones(2, 3))
+    with pytest.raises(ValueError, match="at least one true column"):
+        retrieval(torch.zeros(2, 3), torch.tensor([[True] * 3, [False] * 3]))

@@ -44,6 +44,7 @@ def every_plot(images, history):
         "scenes": plots.show_scenes(
             images, ["a b"] * 5, [True, False, None, True, True]
         ),
+        "clips": plots.show_clips([images, images[:2]], ["a", "b"], [True, None]),
         "attention": plots.show_attention(images[0], ["a", "b"], maps),
         "history": plots.plot_history(history),
         "comparison": plots.plot_comparison({"a": [0.1, 0.2], "b": [0.9]}, chance=0.5),
@@ -132,6 +133,28 @@ def test_scenes_have_a_panel_and_a_caption_each(images):
     ]
     rows = {round(axes.get_position().y0, 4) for axes in figure.axes}
     assert len(rows) == 3
+
+
+def test_clips_are_strips_of_their_own_lengths_with_titles(images):
+    figure = plots.show_clips([images, images[:2]], ["first", "second"], [None, False])
+    assert [w for w in words(figure) if w] == ["first", "✗", "second"]
+    long, short = (axes.get_images()[0].get_array() for axes in figure.axes)
+    assert long.shape == (48, 5 * 48 + 4 * 2, 4) and short.shape == (48, 98, 4)
+    pixels = np.asarray(short)
+    np.testing.assert_allclose(pixels[:, 50:, :3], images[1].permute(1, 2, 0))
+    assert (pixels[:, 48:50, 3] == 0).all() and (pixels[:, :48, 3] == 1).all()
+    widths = [axes.get_position().width for axes in figure.axes]
+    assert widths[0] / widths[1] == pytest.approx(248 / 98, rel=0.01)
+    figure = plots.show_clips(images[None].expand(2, -1, -1, -1, -1))
+    assert len(figure.axes) == 2 and figure.get_figwidth() <= plots.WIDTH + 0.01
+    assert plots.show_clips(images.repeat(9, 1, 1, 1)[None]).get_figwidth() < 7.3
+
+
+def test_clips_that_cannot_be_shown_are_named(images):
+    with pytest.raises(ValueError, match=r"\(F, 3, H, W\).*got \(3, 48, 48\)"):
+        plots.show_clips(images)
+    with pytest.raises(ValueError, match="as many as the images; got 1 for 2"):
+        plots.show_clips([images, images], ["only one"])
 
 
 def test_right_and_wrong_are_told_by_sign_and_colour(images):
@@ -253,6 +276,19 @@ def test_flow_writes_live_shapes_and_joins_boxes():
     assert {"(2, 3, 8, 8)", "(2, 7)", "fuse"} <= set(words(figure))
 
 
+def test_a_fused_token_has_a_stripe_for_each_modality_that_it_knows_of():
+    given = {"image": 7, "text": 2}
+    out = [{"image"}, {"text", "image"}, set()]
+    figure = plots.draw_fusions([("mine", given, "does it", out)])
+    squares = figure.findobj(matplotlib.patches.Rectangle)
+    squares = [square for square in squares if square.get_fill()]
+    colours = [matplotlib.colors.to_hex(s.get_facecolor()) for s in squares]
+    # in: 7 and 2; out: one whole, two stripes, one frame; the legend: one, one, two
+    assert colours.count(plots.BLUE) == 7 + 2 + 2
+    assert colours.count(plots.VERMILION) == 2 + 1 + 2
+    assert {"mine", "does it", "image token"} <= set(words(figure))
+
+
 def test_long_flow_goes_on_in_a_second_row_within_the_page():
     figure = plots.draw_flow([(f"a long name {i}", (64, 36, 96)) for i in range(7)])
     assert figure.get_figwidth() <= plots.WIDTH + 0.01
@@ -288,6 +324,9 @@ def test_wrong_use_is_explained(images, history):
         ),
         "2 classes have names": lambda: plots.plot_confusion([0], [2], ["a", "b"]),
         "give at least one step": lambda: plots.draw_flow([]),
+        "needs tokens that come out": lambda: plots.draw_fusions(
+            [("a", {"b": 1}, "c", [])]
+        ),
         "a step is a name": lambda: plots.draw_flow([("a", (1,), "too much")]),
     }
     for message, call in wrong.items():

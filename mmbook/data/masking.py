@@ -1,4 +1,4 @@
-"""Labels for free: hide some of the words and ask for them (掩码语言模型)."""
+"""Labels for free: hide words or patches, and ask for them (掩码语言模型, 掩码图像建模)."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ def mask_words(
     Of the real words (special tokens are never chosen) ``share`` are asked for; at least
     one in each row that has any. Of those, ``replace`` become a random word, ``keep`` stay
     as they are, the others become the mask token. Labels are the words that were asked
-    for, −100 elsewhere. Devlin et al. 2019, https://arxiv.org/abs/1810.04805.
+    for, −100 elsewhere. Devlin et al. 2019, https://arxiv.org/abs/1810.04805. Chapter 2.1.
 
     Parameters
     ----------
     ids, mask : (B, L) token numbers, and which of them are real.
     tokenizer : from transformers, with a mask token.
+    share : of the words to ask for, in (0, 1].
     generator : of the chance; None takes torch's global one.
+    keep, replace : shares of the words asked for that stay, or become a random word.
 
     Raises
     ------
     ValueError
-        If the tokenizer has no mask token, or a share is not in [0, 1].
+        If the tokenizer has no mask token, or a share is out of its range.
     """
     if tokenizer.mask_token_id is None:
         raise ValueError("this tokenizer has no mask token to hide words behind")
@@ -52,10 +54,58 @@ def mask_words(
     fate = torch.rand(ids.shape, generator=generator, device=ids.device)
     hidden = asked & (fate >= keep + replace)
     changed = asked & (fate < replace)
-    plain = torch.tensor(
-        [n for n in range(len(tokenizer)) if n not in set(special.tolist())],
-        device=ids.device,
-    )
+    every = torch.arange(len(tokenizer), device=ids.device)
+    plain = every[~torch.isin(every, special)]
     draw = torch.randint(len(plain), ids.shape, generator=generator, device=ids.device)
     read = ids.masked_fill(hidden, tokenizer.mask_token_id)
     return torch.where(changed, plain[draw], read), labels
+
+
+def mask_patches(
+    image: Tensor,
+    patch: int,
+    share: float = 0.6,
+    generator: torch.Generator | None = None,
+    fill: float = 0.5,
+) -> tuple[Tensor, Tensor]:
+    """Pictures with squares hidden, and which ones: (B, 3, H, W) and (B, N) bool.
+
+    The picture is cut into N squares, row by row. In each picture the same number of
+    them, ``share`` of N rounded, is painted with ``fill``. Those are what a masked
+    autoencoder has to paint again: He et al. 2022, https://arxiv.org/abs/2111.06377 (who
+    leave hidden patches out; painting them over is Xie et al. 2022,
+    https://arxiv.org/abs/2111.09886). Chapter 2.7.
+
+    Parameters
+    ----------
+    image : (B, 3, H, W) in [0, 1]; it is not changed.
+    patch : side of a square in pixels; must divide H and W.
+    share : of the squares to hide, in (0, 1).
+    generator : of the chance; None takes torch's global one.
+    fill : the grey that is painted over them.
+
+    Raises
+    ------
+    ValueError
+        If the picture does not cut evenly, or nothing or everything would be hidden.
+    """
+    height, width = image.shape[-2:]
+    if image.ndim != 4 or patch < 1 or height % patch or width % patch:
+        raise ValueError(
+            "image must be (B, 3, H, W) with H and W multiples of the patch's side; got "
+            f"{tuple(image.shape)} and {patch}"
+        )
+    rows, columns = height // patch, width // patch
+    count = round(share * rows * columns)
+    if not 0 < count < rows * columns:
+        raise ValueError(
+            f"a share of {share} hides {count} of {rows * columns} patches: hide one or "
+            "more, and leave one or more"
+        )
+    size = (len(image), rows * columns)
+    chance = torch.rand(size, generator=generator, device=image.device)
+    hidden = torch.zeros(size, dtype=torch.bool, device=image.device)
+    hidden.scatter_(1, chance.topk(count, 1).indices, True)
+    cover = hidden.view(-1, 1, rows, columns)  # (B, N) → (B, 1, H / patch, W / patch)
+    cover = cover.repeat_interleave(patch, 2).repeat_interleave(patch, 3)
+    return image.masked_fill(cover, fill), hidden

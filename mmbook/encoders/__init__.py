@@ -1,6 +1,7 @@
 """Encoders: one modality in, tokens out; from scratch and pre-trained."""
 
-from .audio import AudioEncoder, ConvAudioEncoder
+from .audio import AudioEncoder, ConvAudioEncoder, SpectrogramEncoder
+from .augment import SpectrogramAugment
 from .image import ConvImageEncoder, PatchImageEncoder
 from .text import TextEncoder
 from .video import FrameVideoEncoder, TubeletVideoEncoder
@@ -11,6 +12,8 @@ __all__ = [
     "ConvImageEncoder",
     "FrameVideoEncoder",
     "PatchImageEncoder",
+    "SpectrogramAugment",
+    "SpectrogramEncoder",
     "TextEncoder",
     "TubeletVideoEncoder",
 ]

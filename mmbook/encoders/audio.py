@@ -19,6 +19,8 @@ from ..configuration import Configured
 from ..layers import Block
 from ..tokens import Tokens
 
+DECIBELS = 40  # one unit of the log-mel spectrogram
+
 
 def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
     """Triangles that gather frequencies into bands (梅尔滤波器组): (bins, mels).
@@ -126,6 +128,34 @@ def _scaled(logarithm: Tensor, real: Tensor) -> Tensor:
     return (torch.maximum(logarithm, top - 8) + 4).masked_fill(~real, 0) / 4
 
 
+def normalise_bands(
+    spectrum: Tensor, mask: Tensor | None = None, depth: float = 50.0
+) -> Tensor:
+    """Each band with mean 0 and variance 1 over its own sound (均值方差归一化).
+
+    A microphone multiplies each frequency by a factor; in the logarithm this is a number
+    added to each band, and the mean takes it away. (Applied to cepstra this is known as
+    CMVN.)
+
+    Parameters
+    ----------
+    spectrum, mask : (B, mels, T), as :class:`LogMel` makes it, and (B, T) bool.
+    depth : what is so many decibels softer than the loudest moment is raised to that.
+
+    Returns
+    -------
+    (B, mels, T), zero at padding.
+    """
+    real = torch.ones_like(spectrum[:, :1]) if mask is None else mask[:, None].float()
+    hidden = spectrum.masked_fill(real == 0, -torch.inf)
+    loudest = hidden.amax((1, 2), keepdim=True).clamp(min=-10)
+    raised = torch.maximum(spectrum, loudest - depth / DECIBELS) * real
+    count = real.sum(2, keepdim=True).clamp(min=1)
+    centred = (raised - raised.sum(2, keepdim=True) / count) * real
+    deviation = (centred.square().sum(2, keepdim=True) / count).sqrt()
+    return centred / (deviation + 0.1)  # a band in which nothing happens stays small
+
+
 def real_lengths(waveform: Tensor, mask: Tensor | None) -> Tensor:
     """The number of real samples of each row: (B,)."""
     if mask is not None:
@@ -182,6 +212,8 @@ class AudioEncoder(Configured):
     seconds : fill every sound up to this length with silence and hear all of it, as
         Whisper does with 30; the mask still tells which tokens are real. None hears as
         much as there is, and looks at no padding.
+    normalise : each band gets mean 0 and variance 1, see :func:`normalise_bands`.
+        Whisper does without.
     """
 
     def __init__(
@@ -195,11 +227,12 @@ class AudioEncoder(Configured):
         seconds: float | None = None,
         hidden: int | None = None,
         dropout: float = 0.0,
+        normalise: bool = False,
     ):
         super().__init__()
         if width % 2 or width < 4:
             raise ValueError(f"width must be even and at least 4; got {width}")
-        self.width, self.rate = width, rate
+        self.width, self.rate, self.normalise = width, rate, normalise
         self.samples = None if seconds is None else round(seconds * rate)
         self.spectrogram = LogMel(mels, rate)
         self.convolutions = nn.ModuleList(
@@ -218,6 +251,7 @@ class AudioEncoder(Configured):
         if self.samples is not None:
             heard, mask = filled_up(audio, mask, self.samples), None
         x, seen = self.spectrogram(heard, mask)  # (B, C, T), (B, T)
+        x = normalise_bands(x, seen) if self.normalise else x
         tokens = self.spectrogram.frames(real_lengths(audio, real), seen.shape[1])
         for convolution in self.convolutions:
             x = F.gelu(convolution(x.masked_fill(~seen[:, None], 0)))
@@ -286,6 +320,85 @@ class ConvAudioEncoder(Configured):
             x = self.dropout(F.relu(norm(x))).transpose(1, 2)
             seen = seen[:, :: stage.stride[0]]
         return Tokens(x.transpose(1, 2), seen)
+
+
+class SpectrogramEncoder(Configured):
+    """The spectrogram seen as a picture: for single words and few voices (声谱图编码器).
+
+    Two-dimensional convolutions slide over moments and over bands, so a pattern that
+    lies a little higher, as a smaller speaker's does, is the same pattern. Then the
+    bands that are left become the channels of each moment.
+
+    Parameters
+    ----------
+    width, channels : D of the tokens; channels of the first convolutions.
+    mels, rate : bands of the spectrogram, a multiple of 8; samples a second.
+    dropout : of whole channels, behind the convolutions.
+    normalise : see :func:`normalise_bands`; False leaves the
+        spectrogram as it is.
+    augment : changes the spectrogram in training, before it is normalised; a
+        :class:`mmbook.encoders.augment.SpectrogramAugment`.
+    """
+
+    def __init__(
+        self,
+        width: int = 128,
+        channels: int = 24,
+        mels: int = 40,
+        rate: int = 16_000,
+        dropout: float = 0.3,
+        normalise: bool = True,
+        augment: nn.Module | None = None,
+    ):
+        super().__init__()
+        if mels % 8:
+            raise ValueError(f"mels must be a multiple of 8; got {mels}")
+        self.width, self.rate, self.normalise = width, rate, normalise
+        self.spectrogram, self.augment = LogMel(mels, rate), augment
+        plan = ((1, (2, 2)), (channels, (2, 1)), (channels, (2, 2)), (2 * channels, 1))
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, channels * (1 + (number > 1)), 3, stride, padding=1),
+                nn.BatchNorm2d(channels * (1 + (number > 1))),
+                nn.ReLU(),
+            )
+            for number, (before, stride) in enumerate(plan)
+        )
+        self.moments = nn.Sequential(
+            nn.Dropout1d(dropout),
+            nn.Conv1d(2 * channels * mels // 8, width, 3, padding=1),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
+        )
+
+    def forward(self, audio: Tensor, mask: Tensor | None = None) -> Tokens:
+        """A waveform (B, S), or a kept spectrogram (B, T, mels) → tokens (B, N, D).
+
+        ``mask`` is (B, S) or (B, T), True = real; a token stands for 40 ms.
+        """
+        x, seen = self._spectrum(audio, mask)  # (B, mels, T), (B, T)
+        if self.augment is not None:
+            x = self.augment(x, seen)
+        if self.normalise:
+            x = normalise_bands(x, seen)
+        x = x[:, None]  # (B, 1, mels, T)
+        for stage in self.stages:
+            x = stage(x.masked_fill(~seen[:, None, None], 0))
+            seen = seen[:, :: stage[0].stride[1]]
+        x = x.masked_fill(~seen[:, None, None], 0).flatten(1, 2)  # (B, C, N)
+        return Tokens(self.moments(x).transpose(1, 2), seen)
+
+    def _spectrum(self, audio: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        if audio.ndim != 3:
+            return self.spectrogram(audio, mask)
+        mels = self.spectrogram.filters.shape[1]
+        if audio.shape[2] != mels:
+            raise ValueError(
+                f"a kept spectrogram must be (B, T, {mels}); got {tuple(audio.shape)}"
+            )
+        if mask is None:
+            mask = torch.ones(audio.shape[:2], dtype=torch.bool, device=audio.device)
+        return audio.transpose(1, 2), mask
 
 
 def filled_up(waveform: Tensor, mask: Tensor | None, samples: int) -> Tensor:

@@ -115,6 +115,33 @@ def load_bert(name_or_folder: str):
     )
 
 
+def load_masked_bert(name_or_folder: str):
+    """The transformers ``BertForMaskedLM`` of a checkpoint, and our arguments for it.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is not a BERT, or has lost the head that names hidden words
+        (as encoders that were fine-tuned for something else have).
+    """
+    from transformers import AutoConfig, BertForMaskedLM
+
+    config = AutoConfig.from_pretrained(name_or_folder)
+    if config.model_type != "bert":
+        raise ValueError(
+            f"{name_or_folder} is a {config.model_type!r} checkpoint; give a BERT"
+        )
+    bert, said = BertForMaskedLM.from_pretrained(
+        name_or_folder, dtype=torch.float32, output_loading_info=True
+    )
+    if any(key.startswith("cls.") for key in said["missing_keys"]):
+        raise ValueError(
+            f"{name_or_folder} has no head for hidden words: it is a BERT whose head was "
+            "thrown away after pre-training; give one that was saved with it"
+        )
+    return bert, bert_arguments(bert.config)
+
+
 def bert_arguments(config) -> dict:
     """The arguments of our text modules that make them the shape of this BERT."""
     if config.hidden_act != "gelu":

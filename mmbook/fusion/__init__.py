@@ -17,10 +17,12 @@ from .gated import Gated
 from .late import LateFusion
 from .low_rank import LowRankTensor
 from .merged_attention import MergedAttention
+from .multimodal_convolution import MultimodalConvolution
 from .product import Product
 from .q_former import QFormer
 from .resampler import PerceiverResampler
 from .sum import Sum
+from .transformer_xl import TransformerXL
 
 FUSIONS = {
     "concatenation": Concatenation,
@@ -37,6 +39,8 @@ FUSIONS = {
     "bottleneck": Bottleneck,
     "resampler": PerceiverResampler,
     "q_former": QFormer,
+    "multimodal_convolution": MultimodalConvolution,
+    "transformer_xl": TransformerXL,
 }
 
 
@@ -59,10 +63,12 @@ __all__ = [
     "LateFusion",
     "LowRankTensor",
     "MergedAttention",
+    "MultimodalConvolution",
     "PerceiverResampler",
     "Product",
     "QFormer",
     "Sum",
+    "TransformerXL",
     "count_operations",
     "fusion",
 ]

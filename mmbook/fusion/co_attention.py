@@ -6,10 +6,10 @@ from torch import nn
 
 from ..layers import Block
 from ..tokens import Tokens
-from .base import Fusion, at_least_one
+from .base import AttentionFusion
 
 
-class CoAttention(Fusion):
+class CoAttention(AttentionFusion):
     r"""All tokens, each enriched by the other modalities: (B, N₁ + N₂ + …, D).
 
     $$x_m \leftarrow \mathrm{block}_m\big(x_m,\ \text{context} = [x_k]_{k \neq m}\big)$$
@@ -28,24 +28,13 @@ class CoAttention(Fusion):
     width, layers, heads : D, number of blocks for each modality, number of heads.
     """
 
-    def __init__(
-        self,
-        widths: dict[str, int],
-        width: int,
-        layers: int = 1,
-        heads: int = 4,
-        dropout: float = 0.0,
-    ):
-        super().__init__(widths, width)
-        at_least_one(layers=layers)
+    def layer(self, heads: int, dropout: float) -> nn.Module:
+        """A block for each modality, with cross-attention to the others."""
 
         def block():
-            return Block(width, heads, context_width=width, dropout=dropout)
+            return Block(self.width, heads, context_width=self.width, dropout=dropout)
 
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict({name: block() for name in widths}) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
+        return nn.ModuleDict({name: block() for name in self.modalities})
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one sequence."""

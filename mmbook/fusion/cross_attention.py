@@ -6,10 +6,10 @@ from torch import nn
 
 from ..layers import Block
 from ..tokens import Tokens
-from .base import Fusion, at_least_one
+from .base import AttentionFusion
 
 
-class CrossAttention(Fusion):
+class CrossAttention(AttentionFusion):
     """The asking modality's tokens, each enriched by what it found in the others.
 
     Per layer: self-attention among the asking tokens, cross-attention to all tokens of
@@ -22,21 +22,9 @@ class CrossAttention(Fusion):
     width, layers, heads : D, number of blocks, number of heads.
     """
 
-    def __init__(
-        self,
-        widths: dict[str, int],
-        width: int,
-        layers: int = 1,
-        heads: int = 4,
-        dropout: float = 0.0,
-    ):
-        super().__init__(widths, width)
-        at_least_one(layers=layers)
-        self.blocks = nn.ModuleList(
-            Block(width, heads, context_width=width, dropout=dropout)
-            for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
+    def layer(self, heads: int, dropout: float) -> nn.Module:
+        """Self-attention, cross-attention to the others, feed-forward."""
+        return Block(self.width, heads, context_width=self.width, dropout=dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → the tokens of the first one present."""

@@ -38,11 +38,13 @@ class FiLM(Fusion):
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → the tokens of the first one present."""
-        first, *others = self.aligned(tokens).values()
-        condition = first.values.new_zeros(len(first), self.width)
-        for other in others:
-            condition = condition + other.pooled()
+        self._check(tokens)
+        asked, *others = (name for name in self.modalities if name in tokens)
+        first = self.aligned({asked: tokens[asked]})[asked]
         x = first.values
+        condition = x.new_zeros(len(first), self.width)
+        for name in others:
+            condition = condition + self.vector(name, tokens[name])[0]
         for block in self.blocks:
             x = block(x, condition)
         return Tokens(self.norm(x), first.mask)

@@ -44,8 +44,8 @@ class LateFusion(Fusion):
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one token for each of all of them."""
-        vectors = self.vectors(tokens)
+        vectors, real = zip(*self.means(tokens), strict=True)
         voices = []
-        for name, x in zip(self.modalities, vectors.values.unbind(1), strict=True):
+        for name, x in zip(self.modalities, vectors, strict=True):
             voices.append(self.norm[name](x + self.transform[name](x)))
-        return Tokens(torch.stack(voices, 1), vectors.mask)
+        return Tokens(torch.stack(voices, 1), torch.cat(real, 1))

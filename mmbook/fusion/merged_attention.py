@@ -6,10 +6,10 @@ from torch import nn
 
 from ..layers import Block
 from ..tokens import Tokens
-from .base import Fusion, at_least_one
+from .base import AttentionFusion
 
 
-class MergedAttention(Fusion):
+class MergedAttention(AttentionFusion):
     r"""One sequence of all tokens through self-attention, (B, N₁ + N₂ + …, D).
 
     $$z = \mathrm{blocks}([x_1 + e_1; x_2 + e_2; \dots])$$
@@ -28,20 +28,9 @@ class MergedAttention(Fusion):
     width, layers, heads : D, number of blocks, number of heads.
     """
 
-    def __init__(
-        self,
-        widths: dict[str, int],
-        width: int,
-        layers: int = 1,
-        heads: int = 4,
-        dropout: float = 0.0,
-    ):
-        super().__init__(widths, width)
-        at_least_one(layers=layers)
-        self.blocks = nn.ModuleList(
-            Block(width, heads, dropout=dropout) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
+    def layer(self, heads: int, dropout: float) -> nn.Module:
+        """Self-attention and feed-forward, for the tokens of all modalities alike."""
+        return Block(self.width, heads, dropout=dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one sequence."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
+import torch
 from torch import nn
 
 from ..tokens import Tokens
@@ -31,7 +34,7 @@ class Product(Fusion):
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one token."""
-        vectors = self.vectors(tokens)
-        factors = vectors.values.masked_fill(~vectors.mask[..., None], 1)
-        product = factors.prod(1, keepdim=True)
-        return Tokens(self.norm(product), vectors.mask.any(1, keepdim=True))
+        vectors, real = zip(*self.means(tokens), strict=True)
+        factors = [x + ~there for x, there in zip(vectors, real, strict=True)]
+        product = reduce(torch.mul, factors)[:, None]  # 0 + 1 where there is nothing
+        return Tokens(self.norm(product), reduce(torch.logical_or, real))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
+import torch
+
 from ..tokens import Tokens
 from .base import Fusion
 
@@ -26,6 +30,7 @@ class Sum(Fusion):
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one token."""
-        vectors = self.vectors(tokens)  # a missing one is zero
-        total = vectors.values.sum(1, keepdim=True)
-        return Tokens(total, vectors.mask.any(1, keepdim=True))
+        vectors, real = zip(*self.means(tokens), strict=True)  # a missing one is zero
+        return Tokens(
+            reduce(torch.add, vectors)[:, None], reduce(torch.logical_or, real)
+        )

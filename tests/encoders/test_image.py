@@ -50,47 +50,73 @@ def test_conv_encoder_takes_sizes_that_do_not_halve(size):
     assert encoder(torch.rand(2, 3, size, size)).values.shape == (2, side**2, 8)
 
 
-@torch.no_grad()
-def copy_vit(vit, ours):
-    """By type and order: the names in transformers changed more than once."""
-    linears = [m for m in vit.modules() if isinstance(m, nn.Linear)]
-    norms = [m for m in vit.modules() if isinstance(m, nn.LayerNorm)]
-    for number, block in enumerate(ours.blocks):
-        attention, forward = block.attention, block.feed_forward
-        parts = [attention.query, attention.key, attention.value, attention.out]
-        parts += [forward[0], forward[2]]
-        for part, linear in zip(parts, linears[6 * number :], strict=False):
-            part.load_state_dict(linear.state_dict())
-        block.attention_norm.load_state_dict(norms[2 * number].state_dict())
-        block.feed_forward_norm.load_state_dict(norms[2 * number + 1].state_dict())
-    ours.norm.load_state_dict(norms[-1].state_dict())
-    embeddings = vit.embeddings
-    ours.patches.load_state_dict(embeddings.patch_embeddings.projection.state_dict())
-    ours.summary.copy_(embeddings.cls_token[0])
-    ours.position.copy_(embeddings.position_embeddings[0])
-
-
-def test_patch_encoder_equals_transformers_vit():
+def tiny_vit(**changes):
     from transformers import ViTConfig, ViTModel
 
     torch.manual_seed(0)
-    config = ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=24,
-        image_size=24,
-        patch_size=8,
-    )
-    vit = ViTModel(config, add_pooling_layer=False).eval()
+    config = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 24,
+        "image_size": 24,
+        "patch_size": 8,
+    }
+    vit = ViTModel(ViTConfig(**config | changes), add_pooling_layer=False).eval()
     scramble(vit)
-    ours = PatchImageEncoder(16, 2, 4, 24, 8, hidden=24).eval()
-    copy_vit(vit, ours)
+    return vit
+
+
+@pytest.mark.parametrize("changes", [{}, {"layer_norm_eps": 0.1, "patch_size": 4}])
+def test_patch_encoder_equals_transformers_vit(changes):
+    vit = tiny_vit(**changes)
+    ours = PatchImageEncoder.from_vit(vit)
     image = torch.rand(3, 3, 24, 24)
     expected = vit(pixel_values=2 * image - 1).last_hidden_state  # ViT reads −1 … 1
     tokens = ours(image)
-    assert tokens.values.shape == (3, 10, 16)
+    assert tokens.values.shape == (3, 37 if changes else 10, 16)
     torch.testing.assert_close(tokens.values, expected, **CLOSE)
+    assert not ours.training
+
+
+def test_a_copied_vit_is_one_of_ours_and_no_longer_the_other(tmp_path):
+    vit = tiny_vit(hidden_dropout_prob=0.25)
+    ours = PatchImageEncoder.from_vit(vit)
+    image = torch.rand(2, 3, 24, 24)
+    before = ours(image).values
+    scramble(vit)
+    assert torch.equal(ours(image).values, before)
+    assert ours.blocks[0].dropout.p == 0.25
+    again = PatchImageEncoder.from_pretrained(ours.save_pretrained(tmp_path / "vit"))
+    assert torch.equal(again(image).values, before)
+
+
+def test_a_vit_keeps_its_precision():
+    ours = PatchImageEncoder.from_vit(tiny_vit().double())
+    assert ours(torch.rand(1, 3, 24, 24).double()).values.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act 'gelu' is needed; got 'relu'"),
+        ({"num_channels": 1}, "num_channels 3 is needed; got 1"),
+        ({"qkv_bias": False}, "qkv_bias True is needed; got False"),
+    ],
+)
+def test_a_vit_that_ours_cannot_be_is_named(changes, words):
+    with pytest.raises(ValueError, match=words):
+        PatchImageEncoder.from_vit(tiny_vit(**changes))
+
+
+def test_what_is_no_vit_is_named():
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1
+    )
+    with pytest.raises(ValueError, match="model_type 'vit' is needed; got 'bert'"):
+        PatchImageEncoder.from_vit(BertModel(config))
 
 
 def test_patches_are_read_row_by_row():

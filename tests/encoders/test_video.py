@@ -23,8 +23,12 @@ from mmbook.encoders.video import (
     DividedBlock,
     FrameVideoEncoder,
     TubeletVideoEncoder,
+    copy_timesformer,
+    copy_videomae,
     equally_spaced,
     sinusoids,
+    timesformer_arguments,
+    videomae_arguments,
     whole_tubelets,
 )
 
@@ -61,32 +65,7 @@ def made(kind):
     return scramble(KINDS[kind]()).eval()
 
 
-@torch.no_grad()
-def copy(source, target):
-    """One linear layer, norm or convolution; VideoMAE's keys have no bias."""
-    target.weight.copy_(source.weight.view_as(target.weight))
-    target.bias.zero_()
-    if source.bias is not None:
-        target.bias.copy_(source.bias)
-
-
 # ------------------------------------------------------------- equal to the published
-
-
-def copy_videomae(peer, ours):
-    """By type and order: names in transformers change."""
-    linears = [m for m in peer.modules() if isinstance(m, nn.Linear)]
-    norms = [m for m in peer.modules() if isinstance(m, nn.LayerNorm)]
-    for number, block in enumerate(ours.blocks):
-        attention, forward = block.attention, block.feed_forward
-        parts = [attention.query, attention.key, attention.value, attention.out]
-        parts += [forward[0], forward[2]]
-        for part, linear in zip(parts, linears[6 * number :], strict=False):
-            copy(linear, part)
-        copy(norms[2 * number], block.attention_norm)
-        copy(norms[2 * number + 1], block.feed_forward_norm)
-    copy(norms[-1], ours.norm)
-    copy(peer.embeddings.patch_embeddings.projection, ours.tubelets)
 
 
 def test_joint_attention_equals_videomae():
@@ -102,47 +81,14 @@ def test_joint_attention_equals_videomae():
         use_mean_pooling=False,  # keeps the last norm
     )
     peer = scramble(VideoMAEModel(config)).eval()
-    ours = TubeletVideoEncoder(16, 2, 4, 6, 24, 2, 8, position="sinusoid", hidden=24)
-    copy_videomae(peer, ours.eval())
+    ours = TubeletVideoEncoder(**videomae_arguments(config)).eval()
+    assert ours.tubelet == 2 and ours.place is None and len(ours.blocks) == 2
+    copy_videomae(peer, ours)
     video = torch.rand(2, 6, 3, 24, 24)
     expected = peer(pixel_values=2 * video - 1).last_hidden_state
     tokens = ours(video)
     assert tokens.values.shape == (2, 27, 16) and tokens.mask.all()
     torch.testing.assert_close(tokens.values, expected, **CLOSE)
-
-
-def copy_attention(source, target):
-    """TimeSformer keeps query, key and value in one matrix, one below the other."""
-    three = source.attention.qkv
-    weights, biases = three.weight.chunk(3), three.bias.chunk(3)
-    parts = (target.query, target.key, target.value)
-    for part, weight, bias in zip(parts, weights, biases, strict=True):
-        part.load_state_dict({"weight": weight, "bias": bias})
-    copy(source.output.dense, target.out)
-
-
-@torch.no_grad()
-def copy_timesformer(peer, ours):
-    """Its clip is one picture deep; its first position belongs to the summary."""
-    embeddings = peer.embeddings
-    copy(embeddings.patch_embeddings.projection, ours.tubelets)
-    place = embeddings.position_embeddings[0]
-    ours.summary.copy_(embeddings.cls_token[0] + place[:1])
-    ours.place.copy_(place[None, 1:])
-    ours.time.copy_(embeddings.time_embeddings[0, :, None])
-    copy(peer.layernorm, ours.norm)
-    for layer, block in zip(peer.encoder.layer, ours.blocks, strict=True):
-        copy_attention(layer.attention, block.attention)
-        copy(layer.layernorm_before, block.attention_norm)
-        copy(layer.layernorm_after, block.feed_forward_norm)
-        copy(layer.intermediate.dense, block.feed_forward[0])
-        copy(layer.output.dense, block.feed_forward[2])
-        if isinstance(block, DividedBlock):
-            copy_attention(layer.temporal_attention, block.time)
-            copy(layer.temporal_layernorm, block.time_norm)
-            more, out = layer.temporal_dense, block.time.out  # two linear ones are one
-            out.bias.copy_(more.weight @ out.bias + more.bias)
-            out.weight.copy_(more.weight @ out.weight)
 
 
 @pytest.mark.parametrize("attention", ["joint", "divided"])
@@ -158,9 +104,8 @@ def test_both_attentions_equal_timesformer(attention):
         attention_type=f"{attention}_space_time",
     )
     peer = scramble(TimesformerModel(config)).eval()
-    ours = TubeletVideoEncoder(
-        16, 2, 4, 3, 16, 1, 8, attention, summary=True, hidden=24, eps=1e-6
-    ).eval()
+    ours = TubeletVideoEncoder(**timesformer_arguments(config)).eval()
+    assert ours.attention == attention and ours.norm.eps == config.layer_norm_eps
     copy_timesformer(peer, ours)
     video = torch.rand(2, 3, 3, 16, 16)
     expected = peer(pixel_values=2 * video - 1).last_hidden_state
@@ -169,6 +114,18 @@ def test_both_attentions_equal_timesformer(attention):
     tokens = ours(video)
     assert tokens.values.shape == (2, 13, 16)
     torch.testing.assert_close(tokens.values, expected, **CLOSE)
+
+
+def test_checkpoints_that_ours_cannot_be_are_named():
+    with pytest.raises(ValueError, match="only gelu is known here; got 'relu'"):
+        videomae_arguments(tiny_videomae(hidden_act="relu"))
+    config = TimesformerConfig(attention_type="space_only")
+    with pytest.raises(ValueError, match="divided_space_time; got 'space_only'"):
+        timesformer_arguments(config)
+    config = tiny_videomae(use_mean_pooling=True)  # has no last norm
+    ours = TubeletVideoEncoder(**videomae_arguments(config))
+    with pytest.raises(ValueError, match="5 norms; got 12 and 4: set use_mean"):
+        copy_videomae(VideoMAEModel(config), ours)
 
 
 def test_the_frame_encoder_equals_a_loop_over_frames_and_places():

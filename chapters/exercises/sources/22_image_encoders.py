@@ -1,0 +1,407 @@
+# %% [markdown]
+# # Exercises 2.2 Image encoders
+#
+# To the chapter: [2.2 Image encoders](../2-concepts/22_image_encoders.ipynb).
+#
+# Replace each `...` and run the cell. The cell below it says at once what is right. Nothing here
+# takes longer than a few seconds.
+
+# %% shared
+import random
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmbook.data.render import render
+from mmbook.data.scenes import SHAPES, Scene, Thing, sample_scenes
+from mmbook.encoders import ConvImageEncoder, PatchImageEncoder
+from mmbook.exercises import check
+
+torch.set_num_threads(1)
+images = render(sample_scenes(4, seed=22, objects=(2,)))
+
+
+# %% exercise 2.2.1 warm-up Count before you build
+# A convolution with 5 × 5 kernels, stride 2 and padding 2 makes 16 channels from the three colours of a picture
+# of 48 × 48 pixels. Then each place of its map becomes a token.
+#
+# How many tokens are there? How many parameters does the layer have, biases included? And how many multiplications
+# and additions does it take, two for each use of a weight (without the biases)?
+
+# %% stub
+tokens = ...
+parameters = ...
+operations = ...
+
+# %% solution
+tokens = 24 * 24
+parameters = 16 * 3 * 5 * 5 + 16
+operations = 2 * 16 * 3 * 5 * 5 * 24 * 24
+
+# %% check
+layer = nn.Conv2d(3, 16, 5, stride=2, padding=2)
+places = layer(images[:1]).flatten(2).shape[-1]
+
+with check("2.2.1", "Count before you build") as it:
+    it.equal("tokens", tokens, places,
+             hint="The side of the map is (48 + 2·2 − 5) / 2, rounded down, "
+                  "plus 1.")
+    it.equal("parameters", parameters,
+             sum(p.numel() for p in layer.parameters()),
+             hint="Each of the 16 channels has a filter for all three "
+                  "colours, and one bias.")
+    it.equal("operations", operations, 2 * layer.weight.numel() * places,
+             hint="All weights are used once for each place.")
+
+# %% hint
+# One filter reads all three colours in its window: 3 · 5 · 5 weights. The same filters are used at every place of the
+# map; so the number of places counts for the operations, and not for the parameters.
+
+# %% remark
+# 1216 parameters and 576 tokens, and more than a million operations: for a convolution these three are almost
+# independent. A picture with twice the side has four times the tokens and the operations, and not one parameter more.
+
+# %% exercise 2.2.2 predict Two ways to see far
+# Five layers with 3 × 3 kernels, all with stride 1. Or three layers with 3 × 3 kernels, all with stride 2. Predict the sides of
+# the two receptive fields. Then say: why do networks use strides and not only many layers?
+#
+# - `"a"`: with strides the view grows by a factor, without by a constant, and the map gets cheaper
+# - `"b"`: a layer with a stride has fewer weights
+# - `"c"`: with strides the network is equivariant to every move
+
+# %% stub
+guess_flat = ...
+guess_strided = ...
+why = ...  # "a", "b" or "c"
+
+# %% solution
+guess_flat = 11
+guess_strided = 15
+why = "a"
+
+
+# %% check
+def measured(layers, side=65):
+    """The side of the receptive field, from derivatives."""
+    x = torch.ones(1, 1, side, side, requires_grad=True)
+    y = x
+    for k, s in layers:
+        y = F.conv2d(y, torch.ones(1, 1, k, k), stride=s, padding=k // 2)
+    middle = y.shape[-1] // 2
+    y[0, 0, middle, middle].backward()
+    return (x.grad[0, 0] > 0).any(0).sum().item()
+
+
+with check("2.2.2", "Two ways to see far") as it:
+    it.prediction("five layers, stride 1", guess_flat, measured([(3, 1)] * 5))
+    it.prediction("three layers, stride 2", guess_strided,
+                  measured([(3, 2)] * 3))
+    it.choice("why", why, "a", {
+        "a": "1, 3, 5, 7, 9, 11 against 1, 3, 7, 15.",
+        "b": "The number of weights is k · k · C · O. The stride isn't in it.",
+        "c": "On the contrary: only to moves by whole strides.",
+    })
+
+# %% hint
+# Start with $r = m = 1$. Each layer adds $(k - 1)\,m$ to $r$; then $m$ becomes $s\,m$.
+
+# %% remark
+# Without strides, 47 layers would be needed before a token in the middle sees 95 pixels; with strides of 2, six are more than
+# enough. What is paid for it is the exact place: a move by one pixel is no longer a move of the map.
+
+# %% exercise 2.2.3 core Cut it yourself
+# The chapter cut pictures into patches with `F.unfold`. Write it with `reshape` and `permute` only: pictures
+# (B, 3, H, W) become (B, N, 3 P P), row by row, and in each patch first all of red, then green, then blue.
+
+# %% stub
+def patches_of(image, P):
+    """(B, 3, H, W) → (B, N, 3 P P)"""
+    B, C, H, W = image.shape
+    return ...
+
+
+# %% solution
+def patches_of(image, P):
+    """(B, 3, H, W) → (B, N, 3 P P)"""
+    B, C, H, W = image.shape
+    x = image.reshape(B, C, H // P, P, W // P, P)
+    x = x.permute(0, 2, 4, 1, 3, 5)  # (B, H / P, W / P, C, P, P)
+    return x.reshape(B, (H // P) * (W // P), C * P * P)
+
+
+# %% check
+with check("2.2.3", "Cut it yourself") as it:
+    got = patches_of(images, 8)
+    it.equal("the shape", got if got is ... else tuple(got.shape),
+             (4, 36, 192))
+    expected = F.unfold(images, 8, stride=8).transpose(1, 2)
+    it.true("the first patch", torch.equal(got[:, 0], expected[:, 0]),
+            hint="Colours come first inside a patch, then rows, then "
+                 "columns.")
+    it.true("all patches", torch.equal(got, expected),
+            hint="The two axes that number the patches belong together, and "
+                 "so do the three inside a patch.")
+    conv = nn.Conv2d(3, 5, 8, stride=8)
+    tokens = got @ conv.weight.flatten(1).T + conv.bias
+    it.true("a strided convolution, with your patches",
+            torch.allclose(tokens, conv(images).flatten(2).transpose(1, 2),
+                           atol=1e-5))
+
+# %% hint
+# Split each of the axes H and W in two: H is (H / P) rows of patches times P rows of pixels. That makes six axes. Put those
+# which number the patches in front, and then merge three and two of them.
+
+# %% remark
+# `reshape` and `permute` are all that a vision transformer has to do with pictures as such; from here on it could be reading
+# anything. And the last line shows again that "cut, flatten, multiply" and "convolve with stride P" are one operation.
+
+# %% exercise 2.2.4 core Catch the trap
+# A colleague evaluates with the following function. The numbers are odd, and it is the second time that they change the *model*.
+# Write `careful(model, image)`: it returns the logits that the model gives in use, whatever mode it was in, and leaves its
+# mode and all its weights and statistics as they were.
+#
+# ```python
+# def careless(model, image):
+#     return model.train()(image)
+# ```
+
+# %% stub
+def careful(model, image):
+    """Logits as in use; the model is afterwards as it was."""
+    mode = model.training
+    logits = ...
+    return logits
+
+
+# %% solution
+def careful(model, image):
+    """Logits as in use; the model is afterwards as it was."""
+    mode = model.training
+    model.eval()
+    with torch.no_grad():
+        logits = model(image)
+    model.train(mode)
+    return logits
+
+
+# %% check
+def state_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = ConvImageEncoder(16, 48, channels=(8,))
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, image):
+        return self.head(self.encoder(image).pooled())
+
+
+torch.manual_seed(0)
+model = Small()
+model(images)  # some statistics
+before = state_of(model)
+
+with check("2.2.4", "Catch the trap") as it:
+    for mode in (True, False):
+        model.train(mode)
+        alone, among = careful(model, images[:1]), careful(model, images)
+        name = "train" if mode else "eval"
+        it.equal(f"{name}: three logits",
+                 alone if alone is ... else tuple(alone.shape), (1, 3))
+        it.true(f"{name}: the company doesn't matter",
+                torch.allclose(alone[0], among[0], atol=1e-5),
+                hint="In which mode does batch norm use the collected "
+                     "statistics?")
+        it.equal(f"{name}: the mode is as before", model.training, mode)
+        it.true(f"{name}: no gradient is kept", not among.requires_grad)
+    after = model.state_dict()
+    it.true("weights and statistics are as before",
+            all(torch.equal(before[name], after[name]) for name in before),
+            hint="A forward pass in training mode moves the statistics.")
+
+# %% hint
+# `model.eval()` and `model.train(mode)` switch; `torch.no_grad()` keeps no gradients. Note the mode first.
+
+# %% remark
+# A test must not change what it tests. In training mode even a forward pass under `no_grad` does: batch norm collects the mean and the
+# variance of whatever comes by.
+
+# %% exercise 2.2.5 core Who else knows?
+# A thing lies in one of the 36 fields. Does only the token of that field know its shape, or do the neighbours know it, too? `kept` are
+# the tokens of 1200 pictures with one thing, `fields` where it lies (row, column), `shapes` what it is. Write a function that fits a
+# probe on the tokens that lie `(down, right)` of the thing's field, for the first 900 pictures in which there is such a token, and
+# returns the accuracy on the rest. The function `probe` fits and tests.
+
+# %% stub
+def knows(down, right):
+    """Accuracy of the token so many fields below and right of the thing."""
+    A, y, new = [], [], []
+    for n, (i, j) in enumerate(fields):
+        ...  # if the place is inside the map: append token, shape, n >= 900
+    return probe(A, y, new) if A else ...
+
+
+# %% solution
+def knows(down, right):
+    """Accuracy of the token so many fields below and right of the thing."""
+    A, y, new = [], [], []
+    for n, (i, j) in enumerate(fields):
+        row, column = i + down, j + right
+        if 0 <= row < 6 and 0 <= column < 6:
+            A.append(kept[n, 6 * row + column])
+            y.append(shapes[n])
+            new.append(n >= 900)
+    return probe(A, y, new)
+
+
+# %% check
+eyes = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")
+scenes = sample_scenes(1200, seed=225, objects=(1,), pairs="all")
+with torch.no_grad():
+    kept = torch.cat([eyes(x).values for x in render(scenes).split(200)])
+fields = [(int(s.things[0].y * 6), int(s.things[0].x * 6)) for s in scenes]
+shapes = [SHAPES.index(s.things[0].shape) for s in scenes]
+
+
+def probe(A, y, new):
+    """Fit on those that are not new, accuracy on those that are."""
+    A, y = torch.stack(A).double(), torch.tensor(y)
+    new = torch.tensor(new)
+    A = F.pad(A, (0, 1), value=1.0)
+    K, Y = A[~new], F.one_hot(y[~new], len(SHAPES)).double()
+    W = torch.linalg.solve(K.T @ K + torch.eye(A.shape[1]), K.T @ Y)
+    return ((A[new] @ W).argmax(-1) == y[new]).double().mean().item()
+
+
+with check("2.2.5", "Who else knows?") as it:
+    here, far = knows(0, 0), knows(3, 0)
+    it.true("the thing's own token knows", here if here is ... else here > 0.9)
+    it.true("its neighbour knows, too", knows(0, 1) > 0.8)
+    it.true("three fields away much less is known", far < here - 0.15,
+            hint="Is the row of the token i + down?")
+
+# %% hint
+# Token number `6 * row + column` lies at (row, column). Leave out pictures in which that place would be outside the map.
+
+# %% remark
+# Receptive fields overlap: the field is 8 pixels wide and each token sees 31. So a thing is known by all tokens around it, and
+# three fields away only by those which still see a part of it. For fusion this is a comfort: a word need not hit the one right token.
+
+# %% [markdown]
+# The next cell is for the last exercise only: the chapter's pictures of pairs, its classifier and its training.
+
+# %% shared
+CENTRES = [(0.25, 0.5), (0.75, 0.5), (0.5, 0.25), (0.5, 0.75)]
+
+
+def pairs(count, seed, columns=(0, 8, 16)):
+    """Pictures (B, 3, 32, 32) of a pair; where is the red thing?"""
+    rng, noise = random.Random(seed), torch.Generator().manual_seed(seed)
+    labels = [rng.randrange(4) for _ in range(count)]
+    scenes = []
+    for x, y in (CENTRES[label] for label in labels):
+        one, two = rng.choice(SHAPES), rng.choice(SHAPES)
+        scenes.append(Scene((Thing(one, "red", "big", x, y),
+                             Thing(two, "blue", "big", 1 - x, 1 - y))))
+    images = torch.full((count, 3, 32, 32), 0.93)
+    for image, pair in zip(images, render(scenes, 16, noise=0)):
+        left, top = rng.choice(columns), rng.choice((0, 8, 16))
+        image[:, top:top + 16, left:left + 16] = pair
+    images += 0.02 * torch.randn(count, 1, 32, 32, generator=noise)
+    return images.clamp(0, 1), torch.tensor(labels)
+
+
+class Classifier(nn.Module):
+    """An encoder, the mean of its tokens, a linear layer."""
+
+    def __init__(self, encoder, classes=4):
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.width, classes)
+
+    def forward(self, image):
+        return self.head(self.encoder(image).pooled())
+
+
+def train(model, data, steps=300):
+    images, labels = data
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(wanted, 2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 2e-3, steps, pct_start=0.2)
+    for _ in range(steps):
+        i = torch.randint(len(images), (32,))
+        loss = F.cross_entropy(model(images[i]), labels[i])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+@torch.no_grad()
+def accuracy(model, data):
+    return (model(data[0]).argmax(-1) == data[1]).float().mean().item()
+
+
+# %% exercise 2.2.6 open Both in one
+# A vision transformer that was trained on the left half knows only half of the answer in the right half. In the chapter, shifted
+# pictures cured it. Cure it *without* showing anything in the right half: change the encoder. `patches()` returns
+# the module that takes the place of the patch embedding: it reads (B, 3, 32, 32) and gives (B, 48, 4, 4). With `keep_positions = False` the
+# positions stay zero. The check trains for 300 steps on the left half. It wants 0.9 in the left half and 0.8 in the right.
+#
+# Then go on by yourself: how large must a window be? What do you lose if you switch the positions off altogether? Is it still a
+# vision transformer?
+
+# %% stub
+keep_positions = ...  # True or False
+
+
+def patches():
+    """A module: (B, 3, 32, 32) → (B, 48, 4, 4)."""
+    return ...
+
+
+# %% solution
+keep_positions = False
+
+
+def patches():
+    """A module: (B, 3, 32, 32) → (B, 48, 4, 4)."""
+    return nn.Sequential(nn.Conv2d(3, 32, 8, stride=8), nn.GELU(),
+                         nn.Conv2d(32, 48, 3, padding=1))
+
+
+# %% check
+with check("2.2.6", "Both in one") as it:
+    torch.manual_seed(0)
+    module, keep = patches(), keep_positions
+    it.equal("4 × 4 patches of width 48", module if module is ... else
+             tuple(module(torch.rand(2, 3, 32, 32)).shape), (2, 48, 4, 4))
+    it.true("positions or not", keep if keep is ... else keep in (True, False))
+    encoder = PatchImageEncoder(48, 2, 4, size=32, hidden=96)
+    encoder.patches = module
+    if not keep:
+        nn.init.zeros_(encoder.position).requires_grad_(False)
+    model = train(Classifier(encoder), pairs(1000, 2, columns=(0,)))
+    known = accuracy(model, pairs(300, 3, columns=(0,)))
+    new = accuracy(model, pairs(300, 4, columns=(16,)))
+    it.true("0.9 in the left half", known >= 0.9,
+            hint="One window should be able to see both things.")
+    it.true("0.8 in the right half, never shown", new >= 0.8,
+            hint="What is learned in a window holds everywhere; what is "
+                 "learned in a position holds there only.")
+
+# %% hint
+# The order of two things is hidden as long as no window sees both of them. Patches may overlap: a convolution with a larger kernel than
+# stride, or a second convolution over the map of patches. And a position that isn't there can't be learned.
+
+# %% remark
+# A few convolutions in front of a transformer are called a *convolutional stem* (卷积主干). It brings the bias of the CNN along, and leaves the
+# far connections to attention; it also makes training steadier ([Xiao et al. 2021](https://arxiv.org/abs/2106.14881)). Without positions the
+# model can't answer "in which half?" any more. What you build in helps if it is true of the task.

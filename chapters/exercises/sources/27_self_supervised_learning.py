@@ -1,0 +1,292 @@
+# %% [markdown]
+# # Exercises 2.7 Multimodal self-supervised learning
+#
+# To the chapter: [2.7 Multimodal self-supervised learning](../2-concepts/27_self_supervised_learning.ipynb).
+#
+# Replace each `...` and run the cell. The cell below it says at once what is right. Nothing here
+# takes longer than a few seconds.
+
+# %% shared
+import torch
+from torch.nn import functional as F
+
+from mmbook.data.language import describe, parse, scene_tokenizer
+from mmbook.data.render import render
+from mmbook.data.scenes import SHAPES, Scene, Thing, sample_scenes
+from mmbook.exercises import check
+from mmbook.losses import contrastive, hard_negatives, sigmoid_contrastive
+
+torch.set_num_threads(1)
+
+
+def unit_vectors(rows, width, seed):
+    """Random vectors of length one, (rows, width)."""
+    torch.manual_seed(seed)
+    return F.normalize(torch.randn(rows, width), dim=-1)
+
+
+# %% exercise 2.7.1 warm-up Who wrote the label?
+# Six tasks. Write `True` if the label comes from the data itself, and `False` if somebody has to be asked for it.
+
+# %% stub
+free = {
+    "which of five summaries of this article does an editor prefer?": ...,
+    "does this sound track belong to this film?": ...,
+    "which colours had this grey picture before I took them away?": ...,
+    "which disease does this X-ray show?": ...,
+    "do these two frames follow each other in the clip?": ...,
+    "what is the next word of this page?": ...,
+}
+
+# %% solution
+free = {
+    "which of five summaries of this article does an editor prefer?": False,
+    "does this sound track belong to this film?": True,
+    "which colours had this grey picture before I took them away?": True,
+    "which disease does this X-ray show?": False,
+    "do these two frames follow each other in the clip?": True,
+    "what is the next word of this page?": True,
+}
+
+# %% check
+with check("2.7.1", "Who wrote the label?") as it:
+    for (task, said), right in zip(free.items(), (0, 1, 1, 0, 1, 1)):
+        it.equal(task, said, bool(right),
+                 hint="Could a programme make the label from the data?")
+
+# %% hint
+# Ask for each: with a million examples in a folder and nobody to help me, could I write the programme that makes
+# the labels?
+
+# %% remark
+# The sound and the film are a pair from two modalities, like picture and caption. The disease could become free, too: if
+# a doctor's report lies next to the X-ray anyway, and a programme reads the disease out of it. This is how large sets of chest
+# X-rays were labelled; the labels then have the mistakes of the programme.
+
+# %% exercise 2.7.2 predict Upside down
+# In the chapter, pictures were turned by quarter turns, and the best possible accuracy was one half. What is the best
+# possible accuracy
+#
+# - if a picture is either left as it is or turned *by 180 degrees*, two classes, equally likely?
+# - with the four quarter turns of the chapter, but with *two* things in each picture, whose shapes are drawn
+#   independently of each other?
+
+# %% stub
+half_turn = ...  # between 0 and 1
+two_things = ...
+
+# %% solution
+half_turn = 2 / 6 + 4 / 6 * 1 / 2
+two_things = (1 - (4 / 6) ** 2) + (4 / 6) ** 2 / 4
+
+# %% check
+alone = [Scene((Thing(shape, "black", "big", 0.5, 0.5),)) for shape in SHAPES]
+clean = render(alone, 48, noise=0)
+same = {k: [(torch.rot90(p, k, (1, 2)) - p).abs().mean() < 0.01
+            for p in clean] for k in (1, 2)}
+blank = sum(bool(x) for x in same[1]) / 6  # a quarter turn changes nothing
+
+with check("2.7.2", "Upside down") as it:
+    tells = 1 - sum(bool(x) for x in same[2]) / 6
+    it.prediction("half turns", half_turn, tells + (1 - tells) / 2)
+    it.prediction("two things", two_things, 1 - blank**2 + blank**2 / 4)
+
+# %% hint
+# Which of the six shapes does a half turn change? For two things: the picture can be answered if at least one of them
+# tells; the chance that neither does is a product.
+
+# %% remark
+# Half turns change triangles and stars, the same two. But guessing is worth more with two classes, so the accuracy
+# is higher although the task tells less. Compare accuracies only with their own chance. With two things in the picture more of the labels
+# are answerable: the same pretext task becomes better by richer data. (That both come
+# out at two thirds is a coincidence.)
+
+# %% exercise 2.7.3 core The sigmoid loss in pieces
+# A batch of 4096 has nearly 17 million pairs. InfoNCE needs a whole row for its softmax. The sigmoid loss
+# doesn't: compute it so that never more than `size` × `size` scores exist at a time, and get the same number.
+
+# %% stub
+def in_pieces(a, b, scale, bias, size):
+    """sigmoid_contrastive(a, b, scale, bias), block by block."""
+    total = 0.0
+    for i in range(0, len(a), size):
+        for j in range(0, len(b), size):
+            scores = ...  # of these rows with these columns
+            total = ...
+    return total
+
+
+# %% solution
+def in_pieces(a, b, scale, bias, size):
+    """sigmoid_contrastive(a, b, scale, bias), block by block."""
+    total = 0.0
+    for i in range(0, len(a), size):
+        for j in range(0, len(b), size):
+            scores = scale * a[i:i + size] @ b[j:j + size].T + bias
+            z = -torch.ones_like(scores)
+            if i == j:
+                z += 2 * torch.eye(len(scores))
+            total = total - F.logsigmoid(z * scores).sum()
+    return total / len(a)
+
+
+# %% check
+with check("2.7.3", "The sigmoid loss in pieces") as it:
+    a, b = (unit_vectors(10, 8, seed) for seed in (0, 1))
+    whole = sigmoid_contrastive(a, b, 10.0, -3.0).item()
+    for size in (10, 5, 3):
+        part = in_pieces(a, b, 10.0, -3.0, size)
+        part = part if part is ... else float(part)
+        it.close(f"pieces of {size}", part, whole,
+                 hint="Own pairs are on the diagonal of blocks with i = j.")
+
+# %% hint
+# $z_{ij}$ is $+1$ only where row and column are the same pair. In which blocks does that happen? Divide by $B$ once,
+# at the end.
+
+# %% remark
+# On many machines, each keeps its pictures and passes its captions round: after as many steps as there are machines all pairs have met,
+# and nobody ever held the whole table. InfoNCE can be cut as well, but each row's sum must be collected from all
+# machines before the first logarithm.
+
+# %% exercise 2.7.4 core Forgive the doubles
+# In the chapter, two pictures with the same caption were false negatives, and the loss had a floor above zero. Write the InfoNCE that
+# leaves them out: in each row and each column, the scores of *other* rows with the same caption don't take part.
+
+# %% stub
+def forgiving(a, b, scale, ids):
+    """InfoNCE without false negatives; ids (B, L) are the captions."""
+    scores = scale * a @ b.T
+    doubles = ...  # (B, B) bool: same caption, but not the own row
+    scores = ...
+    truth = torch.arange(len(a))
+    return (... if scores is ... else
+            (F.cross_entropy(scores, truth)
+             + F.cross_entropy(scores.T, truth)) / 2)
+
+
+# %% solution
+def forgiving(a, b, scale, ids):
+    """InfoNCE without false negatives; ids (B, L) are the captions."""
+    scores = scale * a @ b.T
+    doubles = (ids[:, None] == ids).all(-1) & ~torch.eye(len(a)).bool()
+    scores = scores.masked_fill(doubles, -torch.inf)
+    truth = torch.arange(len(a))
+    return (F.cross_entropy(scores, truth)
+            + F.cross_entropy(scores.T, truth)) / 2
+
+
+# %% check
+with check("2.7.4", "Forgive the doubles") as it:
+    a, b = (unit_vectors(8, 16, seed) for seed in (2, 3))
+    single = torch.arange(8)[:, None]
+    double = torch.tensor([0, 0, 1, 2, 3, 3, 3, 4])[:, None]
+    got = [forgiving(a, b, 5.0, single), forgiving(a, b, 5.0, double)]
+    got = [x if x is ... else float(x) for x in got]
+    it.close("all captions different: InfoNCE", got[0],
+             contrastive(a, b, 5.0).item())
+    it.true("doubles forgiven: less", got[1] is not ... and got[1] < got[0])
+    knows = F.one_hot(double[:, 0]).float()
+    best = forgiving(knows, knows, 100.0, double)
+    it.close("the floor is zero", best if best is ... else float(best), 0.0)
+
+# %% hint
+# What has the score $-\infty$ has the probability zero: it doesn't compete. The diagonal must stay.
+
+# %% remark
+# On real captions "the same" is rarely exact: "a dog runs" and "a running dog". Some work with soft labels, which take the similarity of
+# two captions as given by a language model. Nothing is free: whoever forgives too much has no hard negatives any more.
+
+# %% exercise 2.7.5 core Where is it?
+# Make questions about places out of sentences. From "a big red circle above a small blue star" follow
+# `("where is the circle", "above the star")` and `("where is the star", "below the circle")`. If the two shapes are the
+# same, or the sentence says no relation, there is no such question: give an empty list.
+
+# %% stub
+def where(text):
+    """Questions about the place of a thing, with their answers."""
+    facts = parse(text)
+    opposite = {"left of": "right of", "right of": "left of",
+                "above": "below", "below": "above"}
+    return ...
+
+
+# %% solution
+def where(text):
+    """Questions about the place of a thing, with their answers."""
+    facts = parse(text)
+    opposite = {"left of": "right of", "right of": "left of",
+                "above": "below", "below": "above"}
+    shapes = [thing.shape for thing in facts.things]
+    if facts.relation is None or shapes[0] == shapes[1] or None in shapes:
+        return []
+    first, second = shapes
+    return [
+        (f"where is the {first}", f"{facts.relation} the {second}"),
+        (f"where is the {second}", f"{opposite[facts.relation]} the {first}"),
+    ]
+
+
+# %% check
+with check("2.7.5", "Where is it?") as it:
+    it.equal("two shapes", where("a big red circle above a small blue star"),
+             [("where is the circle", "above the star"),
+              ("where is the star", "below the circle")])
+    it.equal("the relation first",
+             where("left of a red ring there is a black cross"),
+             [("where is the cross", "left of the ring"),
+              ("where is the ring", "right of the cross")])
+    it.equal("two stars", where("a red star below a green star"), [])
+    it.equal("one thing", where("a big red circle"), [])
+    it.equal("a thing without a shape", where("a thing above a ring"), [])
+
+# %% hint
+# `facts.relation` says how the first thing lies to the second one; it is `None` if the sentence says none. `thing.shape` is
+# `None` for "a thing".
+
+# %% remark
+# The parser already knows that "left of A there is B" is about B first. Free text of the web has no such parser; there a language model writes
+# the questions, and a part of them is wrong.
+
+# %% exercise 2.7.6 open Hard negatives without a model
+# The chapter found hard negatives with a trained contrastive model. At the start there is none. Write scores that
+# need nothing but the captions' words, `ids` (B, L), so that `hard_negatives` picks wrong captions which are nearly right. The check wants
+# three or more of four words the same in nearly every row.
+#
+# Then go on by yourself: build your negatives into `TrueOrFalse` of the chapter. Does the matching model learn shapes? What if you mix hard and random ones,
+# half and half?
+
+# %% stub
+def word_scores(ids):
+    """(B, B): the more alike two captions are, the higher."""
+    return ...
+
+
+# %% solution
+def word_scores(ids):
+    """(B, B): the more alike two captions are, the higher."""
+    return (ids[:, None] == ids).float().sum(-1)
+
+
+# %% check
+with check("2.7.6", "Hard negatives without a model") as it:
+    texts = [describe(s) for s in sample_scenes(256, 0, (1,), "all")]
+    ids = torch.tensor(scene_tokenizer()(texts)["input_ids"])
+    same = (ids[:, None] == ids).all(-1)
+    scores = word_scores(ids)
+    it.equal("the shape", scores if scores is ... else tuple(scores.shape),
+             (256, 256))
+    if scores is not ...:
+        chosen = ids[hard_negatives(scores, same)]
+        alike = (chosen == ids).sum(-1)
+        it.true("none of them is right", bool((alike < 4).all()))
+        it.true("three of four words are the same",
+                (alike == 3).float().mean().item() > 0.95,
+                hint="Count the places at which two rows agree.")
+
+# %% hint
+# `ids[:, None] == ids` compares each row with each, word by word: (B, B, L).
+
+# %% remark
+# Negatives by words are cheap and even, each kind of word its share. The model's own are those that *this* model can't tell yet, so they
+# change as it learns. And sentences that share all words but one can still be both true ("a big thing", "a red thing"). Then the hardest negatives are false ones.

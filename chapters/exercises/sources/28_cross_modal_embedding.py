@@ -1,0 +1,343 @@
+# %% [markdown]
+# # Exercises 2.8 Cross-modal embedding
+#
+# To the chapter: [2.8 Cross-modal embedding](../2-concepts/28_cross_modal_embedding.ipynb).
+#
+# Replace each `...` and run the cell. The cell below it says at once what is right. Nothing here
+# takes longer than a few seconds.
+
+# %% shared
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset, default_collate
+
+from mmbook.configuration import Configured
+from mmbook.exercises import check
+from mmbook.heads import SharedSpaceHead
+from mmbook.losses import contrastive
+from mmbook.metrics import retrieval
+from mmbook.models import MultimodalModel
+from mmbook.tokens import Tokens
+from mmbook.training import TrainingConfig, fit
+
+torch.set_num_threads(1)
+
+
+def unit(count, width=16, seed=0):
+    """Random vectors of length one, (count, width)."""
+    made = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(count, width, generator=made), dim=-1)
+
+
+# %% [markdown]
+# The next cell is for the last exercise only: a toy world of three modalities, and its training.
+
+# %% shared
+class Some(Dataset):
+    """Examples of one modality with text; whole batches."""
+
+    def __init__(self, names, make):
+        self.names, self.make = names, make
+
+    def __len__(self):
+        return 1000
+
+    def __getitem__(self, number):
+        name = self.names[number % len(self.names)]
+        views = self.make(64, 1000 + number)
+        return {key: views[key] for key in (name, "text")}
+
+
+class Layer(Configured):
+    """One vector in, one token out."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.layer = nn.Linear(width, 32)
+
+    def forward(self, values, mask=None):
+        return Tokens(self.layer(values)[:, None])
+
+
+def experiment(tells_one, tells_two):
+    """Train on one–text and two–text; three R@1 among 200."""
+    made = torch.Generator().manual_seed(0)
+    mix = {n: torch.randn(8, 8, generator=made) for n in ("one", "two", "text")}
+    told = {"one": tells_one, "two": tells_two, "text": range(8)}
+
+    def views(count, seed):
+        facts = torch.randn(count, 8,
+                            generator=torch.Generator().manual_seed(seed))
+        return {n: torch.zeros_like(facts).index_copy(
+            1, torch.tensor(list(t)), facts[:, list(t)]) @ mix[n]
+            for n, t in told.items()}
+
+    torch.manual_seed(0)
+    model = MultimodalModel({n: Layer() for n in told}, None,
+                            SharedSpaceHead({n: 32 for n in told}, 16))
+    fit(model, Some(("one", "two"), views),
+        TrainingConfig(steps=300, batch_size=1, learning_rate=1e-2,
+                       compile=False), lambda items: items[0])
+    with torch.no_grad():
+        z = model.cpu()(**views(200, 5)).logits
+    return [retrieval(z[a] @ z[b].T)["R@1"]
+            for a, b in (("one", "text"), ("two", "text"), ("one", "two"))]
+
+
+# %% exercise 2.8.1 warm-up Sure enough
+# Two sentences compete for a picture. The cosines are 0.31 for the right one and 0.29 for the wrong
+# one. At which temperature does the right one get the probability 0.9? Use a formula, not trial and
+# error: for two answers, $p = 1 / (1 + e^{-(s_1 - s_2) / \tau})$.
+
+# %% stub
+tau = ...
+
+# %% solution
+tau = (0.31 - 0.29) / math.log(0.9 / 0.1)
+
+# %% check
+with check("2.8.1", "Sure enough") as it:
+    it.true("a temperature is above zero", tau if tau is ... else tau > 0)
+    p = (torch.tensor([0.31, 0.29]) / tau).softmax(-1)[0].item()
+    it.close("the probability of the right one", p, 0.9)
+
+# %% hint
+# Solve for $(s_1 - s_2)/\tau$: it is $\log\frac{p}{1 - p}$.
+
+# %% remark
+# About 0.009, below CLIP's bound of 0.01: a gap of 0.02 is small. In practice the gaps grow, too, as the
+# model learns.
+
+# %% exercise 2.8.2 predict Two of a kind
+# A batch has four pairs. Two of the four sentences are equal word for word, and their pictures show the same
+# thing. The model is perfect: equal things have equal vectors, different things are as far apart as
+# one likes, and the temperature is tiny.
+#
+# Predict its InfoNCE loss. Then say what training does about it:
+#
+# - `"a"`: it learns to tell the two apart by their meaning
+# - `"b"`: nothing can be done by meaning; what is left of the loss is noise that all pairs share
+# - `"c"`: it lowers the temperature until the loss is zero
+
+# %% stub
+guess_loss = ...  # in nats; 0 would be perfect
+then = ...  # "a", "b" or "c"
+
+# %% solution
+guess_loss = 2 * math.log(2) / 4
+then = "b"
+
+# %% check
+same = torch.eye(3)[[0, 0, 1, 2]]  # the first two are equal
+with check("2.8.2", "Two of a kind") as it:
+    it.prediction("the loss", guess_loss, contrastive(same, same, 100.0).item())
+    it.choice("then", then, "b", {
+        "a": "They have the same meaning; there is nothing to tell apart.",
+        "b": "Each of the two gets probability one half, for ever.",
+        "c": "Equal cosines stay equal at every temperature.",
+    })
+
+# %% hint
+# For the two equal pairs the right answer gets probability $\tfrac12$; for the two others it gets 1. The loss
+# is the mean of four logarithms.
+
+# %% remark
+# Such *false negatives* (假负样本) are why the chapter draws mostly scenes of two things: there are thousands of those, and only 84
+# of one thing. In real data sets they are common, and unnoticed.
+
+# %% exercise 2.8.3 core Count equal ones as right
+# Repair it. `same` is (B, B) bool and says which sentences mean the same as sentence $i$; the diagonal is always
+# true. Let *all* of them together be the right answer of row $i$:
+#
+# $$\mathcal{L}_i = -\log \sum_{j:\, \mathrm{same}_{ij}} p_{ij}$$
+#
+# Do it in both directions, and take the mean, as InfoNCE does. No loops.
+
+# %% stub
+def kind_infonce(a, b, scale, same):
+    """InfoNCE in which everything that means the same is right."""
+    scores = ...  # (B, B)
+    loss = ...
+    return loss
+
+
+# %% solution
+def kind_infonce(a, b, scale, same):
+    """InfoNCE in which everything that means the same is right."""
+    scores = scale * a @ b.T  # (B, B)
+
+    def one_way(scores, same):
+        log_p = scores.log_softmax(-1)
+        return -log_p.masked_fill(~same, -torch.inf).logsumexp(-1).mean()
+
+    loss = (one_way(scores, same) + one_way(scores.T, same.T)) / 2
+    return loss
+
+
+# %% check
+with check("2.8.3", "Count equal ones as right") as it:
+    a, b, alone = unit(6, seed=1), unit(6, seed=2), torch.eye(6).bool()
+    got = kind_infonce(a, b, 10.0, alone)
+    it.close("without equal ones it is InfoNCE", got,
+             contrastive(a, b, 10.0).item())
+    twins = torch.eye(3)[[0, 0, 1, 2]]
+    got = kind_infonce(twins, twins, 100.0, twins @ twins.T > 0.5)
+    it.close("a perfect model has no loss", got, 0.0)
+    got = kind_infonce(a, b, 10.0, torch.ones(6, 6).bool())
+    it.close("if all are right, nobody is wrong", got, 0.0)
+
+# %% hint
+# $\log \sum_j p_{ij}$ over some $j$: take `log_softmax`, put $-\infty$ where `same` is false, and use
+# `logsumexp`. For the other direction use the transposes of both.
+
+# %% remark
+# In the world of scenes one can say which sentences mean the same; on the web nobody can. There one hopes that large batches hold
+# few equal ones.
+
+# %% exercise 2.8.4 core Recall with several truths
+# A photograph may have five captions, each of them right. Write R@k as the chapter's scale-up needs it: the share of
+# rows for which *at least one* of the k best columns is right. (No ties occur here.)
+
+# %% stub
+def recall(scores, truth, k):
+    """scores (Q, K), truth (Q, K) bool; a number in [0, 1]."""
+    best = ...  # the k best columns of each row, (Q, k)
+    return ...
+
+
+# %% solution
+def recall(scores, truth, k):
+    """scores (Q, K), truth (Q, K) bool; a number in [0, 1]."""
+    best = scores.topk(k, dim=1).indices  # (Q, k)
+    return truth.gather(1, best).any(1).float().mean().item()
+
+
+# %% check
+with check("2.8.4", "Recall with several truths") as it:
+    torch.manual_seed(0)
+    scores = torch.randn(40, 200)
+    truth = torch.eye(40).bool().repeat_interleave(5, 1)
+    for k in (1, 5, 10):
+        it.close(f"R@{k}", recall(scores, truth, k),
+                 retrieval(scores, truth)[f"R@{k}"])
+    it.close("R@1 of the truth itself",
+             recall(truth.float() + 0.01 * scores, truth, 1), 1.0)
+
+# %% hint
+# `truth.gather(1, columns)` picks from each row of `truth` the columns named in the same row.
+
+# %% remark
+# By chance R@1 is 5 in 200 here, not 1 in 200. A number of retrieval means nothing without how many there are and how many of them
+# are right.
+
+# %% exercise 2.8.5 core The gap, and what a search sees of it
+# Two modalities in a toy space: `picture[i]` and `text[i]` belong together, and to all pictures the same vector was
+# added. Write the two measurements of the chapter: the distance of the two means, and how often the nearest neighbour of a picture *in one list of both*
+# is another picture. Then close the gap.
+
+# %% stub
+meaning = unit(200, seed=3)
+shift = 0.8 * unit(1, seed=4)
+picture = F.normalize(meaning + 0.2 * unit(200, seed=5) + shift, dim=-1)
+text = F.normalize(meaning + 0.2 * unit(200, seed=6) - shift, dim=-1)
+
+
+def gap(picture, text):
+    """The distance of the two means, a number."""
+    return ...
+
+
+def same_kind(picture, text):
+    """How often is a picture's nearest neighbour a picture?"""
+    return ...
+
+
+def closed(vectors):
+    """Without the modality's mean, of length one."""
+    return ...
+
+
+# %% solution
+meaning = unit(200, seed=3)
+shift = 0.8 * unit(1, seed=4)
+picture = F.normalize(meaning + 0.2 * unit(200, seed=5) + shift, dim=-1)
+text = F.normalize(meaning + 0.2 * unit(200, seed=6) - shift, dim=-1)
+
+
+def gap(picture, text):
+    """The distance of the two means, a number."""
+    return (picture.mean(0) - text.mean(0)).norm().item()
+
+
+def same_kind(picture, text):
+    """How often is a picture's nearest neighbour a picture?"""
+    scores = picture @ torch.cat([picture, text]).T  # (B, 2 B)
+    scores.fill_diagonal_(-1)  # not the picture itself
+    return (scores.argmax(1) < len(picture)).float().mean().item()
+
+
+def closed(vectors):
+    """Without the modality's mean, of length one."""
+    return F.normalize(vectors - vectors.mean(0), dim=-1)
+
+
+# %% check
+with check("2.8.5", "The gap, and what a search sees of it") as it:
+    there = (picture.mean(0) - text.mean(0)).norm().item()
+    it.close("the gap", gap(picture, text), there)
+    it.true("a picture's nearest is a picture", same_kind(picture, text)
+            if same_kind(picture, text) is ...
+            else same_kind(picture, text) > 0.95,
+            hint="Leave out the picture itself.")
+    it.true("closed, of length one", closed(picture) if closed(picture) is ...
+            else torch.allclose(closed(picture).norm(dim=1), torch.ones(200)))
+    after = same_kind(closed(picture), closed(text))
+    it.true("then it is its sentence", after < 0.05)
+
+# %% hint
+# `scores.fill_diagonal_(-1)` takes out the pictures themselves if the pictures come first in the list.
+
+# %% remark
+# R@1 from pictures to texts is the same before and after, or nearly: the shift moved all cosines of a row alike. What breaks is a list in
+# which both kinds stand.
+
+# %% exercise 2.8.6 open Bound through a third
+# Two modalities that never met were bound by a third. How much must they have in common? In this toy world an example is a list of eight
+# numbers. A text tells all eight; modality `one` tells some of them, modality `two` tells some, each through a random matrix of its own.
+# Training sees `one` with text, and `two` with text.
+#
+# Choose which numbers each of them tells, so that `one` finds `two` among 200 with R@1 of at least 0.5, although *neither tells
+# all eight*. `experiment(tells_one, tells_two)` trains and gives back three R@1: one → text, two → text, one → two.
+#
+# Then go on: what if they share a single number? None? If you add a fourth modality that was only ever seen with `two`?
+
+# %% stub
+tells_one = ...  # numbers from 0 to 7, e.g. [0, 1, 2]
+tells_two = ...
+
+# %% solution
+tells_one = [0, 1, 2, 3, 4, 5, 6]
+tells_two = [1, 2, 3, 4, 5, 6, 7]
+
+# %% check
+with check("2.8.6", "Bound through a third") as it:
+    it.true("one leaves something out",
+            tells_one if tells_one is ... else len(set(tells_one)) < 8)
+    it.true("two leaves something out",
+            tells_two if tells_two is ... else len(set(tells_two)) < 8)
+    found = experiment(tells_one, tells_two)
+    it.true("one finds two in half of the cases", found[2] >= 0.5,
+            hint="What can both of them know of an example?")
+    apart = experiment([0, 1, 2, 3], [4, 5, 6, 7])
+    it.true("with nothing in common they do not find each other",
+            apart[2] < 0.05)
+
+# %% hint
+# They are bound by what both tell. Let each leave out one number, and not more than it must.
+
+# %% remark
+# With nothing in common both may find their texts, and still not each other: the text then holds two halves that have nothing to do with
+# one another. A common space promises nothing about pairs whose modalities do not speak of the same.

@@ -1,0 +1,48 @@
+"""Sounds changed so that their words stay (音频数据增强): more voices than were recorded.
+
+Chapter 2.3 shows what these changes are worth for a voice that was never heard. What is
+changed on the spectrogram stands in :mod:`mmbook.encoders.augment`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .corpora import resample
+
+
+def change_speed(wave: Tensor, factor: float) -> Tensor:
+    """Play a sound faster (变速): (S,) → (⌈S / factor⌉,), at the same rate.
+
+    Pitch and formants move up by the same factor, as on a record that turns too fast;
+    so a factor above one makes a smaller speaker, too. Ko et al. 2015,
+    https://doi.org/10.21437/Interspeech.2015-711, train with 0.9, 1 and 1.1. The factor
+    is rounded to hundredths.
+
+    Raises
+    ------
+    ValueError
+        If the factor is not from 0.5 to 2, or the sound is not (S,).
+    """
+    if wave.ndim != 1:
+        raise ValueError(f"a waveform must be (S,); got {tuple(wave.shape)}")
+    if not 0.5 <= factor <= 2:
+        raise ValueError(f"factor must be from 0.5 (half speed) to 2; got {factor}")
+    sound = resample(wave.cpu().numpy(), round(100 * factor), 100)
+    return torch.from_numpy(sound).to(wave.device)
+
+
+def add_noise(
+    wave: Tensor, decibels: float, generator: torch.Generator | None = None
+) -> Tensor:
+    r"""White noise that is so many decibels softer than the sound (信噪比): (…, S).
+
+    With P the mean square, $10 \log_{10}(P_\text{sound} / P_\text{noise})$ is the
+    signal-to-noise ratio; it is ``decibels`` for each sound (the last axis) on average.
+    Zero is as loud as the sound itself.
+    """
+    power = wave.square().mean(-1, keepdim=True)
+    deviation = (power / 10 ** (decibels / 10)).sqrt()
+    noise = torch.randn(wave.shape, generator=generator).to(wave)
+    return wave + deviation * noise

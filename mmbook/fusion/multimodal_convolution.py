@@ -1,0 +1,117 @@
+"""Multimodal convolution (多模态卷积): windows of one modality, with the others in each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..tokens import Tokens
+from .base import Fusion, at_least_one
+
+
+class MultimodalConvolution(Fusion):
+    r"""A window slides over each modality's tokens; the others are seen in every window.
+
+    $$c_m = \sum_{k \neq m} \bar x_k, \qquad
+    [a_i; g_i] = W_m\,[x_{i-r}; \dots; x_{i+r}; c_m] + b_m, \qquad
+    x_i \leftarrow x_i + a_i \odot \sigma(g_i)$$
+
+    per layer, with a layer norm before the window; $\bar x_k$ is the mean of the tokens
+    of modality $k$ as they came in. All tokens of all modalities come out, one modality
+    behind the other: (B, N₁ + N₂ + …, D). Chapter 2.6 derives it.
+
+    To convolve windows of words together with the vector of a picture is the word-level
+    m-CNN of Ma et al. 2015, https://arxiv.org/abs/1504.06063. Two things are added: every
+    modality has a line of its own, with its own weights, so any of them may be missing;
+    and the gated linear unit of Dauphin et al. 2017, https://arxiv.org/abs/1612.08083,
+    in whose gate the modalities are multiplied.
+
+    A token sees $r = (k - 1) / 2$ neighbours on each side in one layer, and
+    $\text{layers} \cdot r$ in all. If ``causal``, it sees $k - 1$ earlier ones a layer
+    and none that come later. The other modalities are seen whole in both cases, and
+    never after they were fused: so no word learns of the words behind it by a detour.
+
+    Padding counts as zeros, as what stands beyond the ends does. A missing modality says
+    nothing in the windows of the others.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens.
+    width, layers : D, number of layers.
+    window : k, tokens in a window; odd, unless ``causal``.
+    causal : only look back along the own line, as a writer of words must.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        width: int,
+        layers: int = 2,
+        window: int = 3,
+        causal: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__(widths, width)
+        at_least_one(layers=layers, window=window)
+
+        def layer():
+            return WindowLayer(width, window, causal, dropout)
+
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({name: layer() for name in widths}) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: dict[str, Tokens]) -> Tokens:
+        """Any subset of the modalities → one sequence."""
+        parts = self.aligned(tokens)
+        others = _means_of_others(parts)
+        for layers in self.layers:
+            parts = {
+                name: layers[name](part, others[name]) for name, part in parts.items()
+            }
+        joined = Tokens.concatenate(list(parts.values()))
+        return Tokens(self.norm(joined.values), joined.mask)
+
+
+def _means_of_others(parts: dict[str, Tokens]) -> dict[str, Tensor]:
+    """For each modality, the sum of the mean tokens of all others: (B, D)."""
+    means = {name: part.pooled() for name, part in parts.items()}
+    nothing = torch.zeros_like(next(iter(means.values())))
+    return {
+        name: sum((means[other] for other in means if other != name), nothing)
+        for name in means
+    }
+
+
+class WindowLayer(nn.Module):
+    """Convolve windows of k tokens with one more vector, gate, and add.
+
+    Parameters
+    ----------
+    width, window : D, and k.
+    causal : the window ends at its token; otherwise the token is in its middle.
+    """
+
+    def __init__(self, width: int, window: int, causal: bool, dropout: float = 0.0):
+        super().__init__()
+        if not causal and window % 2 == 0:
+            raise ValueError(
+                f"a window with a middle has an odd number of tokens; got {window}: "
+                "take one more, or causal=True"
+            )
+        self.before = window - 1 if causal else window // 2
+        self.after = 0 if causal else window // 2
+        self.norm = nn.LayerNorm(width)
+        self.convolution = nn.Conv1d(width, 2 * width, window)
+        self.others = nn.Linear(width, 2 * width, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, line: Tokens, others: Tensor) -> Tokens:
+        """(B, N, D) and (B, D) → (B, N, D)"""
+        x = self.norm(line.values).masked_fill(~line.mask[..., None], 0)
+        x = F.pad(x.transpose(1, 2), (self.before, self.after))  # (B, D, N + k - 1)
+        seen = self.convolution(x).transpose(1, 2)  # (B, N, 2 D)
+        fused = F.glu(seen + self.others(others)[:, None], dim=-1)  # (B, N, D)
+        return Tokens(line.values + self.dropout(fused), line.mask)

@@ -1,0 +1,289 @@
+"""Transformer-XL: a stream of any length, segment by segment, with a memory (片段循环)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import FeedForward
+from ..tokens import Tokens
+from .base import Fusion, at_least_one
+
+
+class TransformerXL(Fusion):
+    r"""One stream of the tokens of all modalities, read in segments: (B, N₁ + N₂ + …, D).
+
+    $$x^{n} = \mathrm{block}\big(x^{n-1},\ [\mathrm{SG}(m^{n-1}); x^{n-1}]\big)$$
+
+    per layer $n$. $m^{n-1}$ are the states that entered the layer in earlier segments;
+    SG lets no gradient through. A token looks back only, and knows how far away another
+    one is, not where it stands. Dai et al. 2019, https://arxiv.org/abs/1901.02860, with
+    the layer norm before each part. By itself it is a model of long texts; it becomes a
+    fusion because the stream holds tokens of several modalities, each with its mark.
+    Chapter 2.6 derives it.
+
+    What comes out stands in the order of the stream, real tokens first. Without
+    ``times`` the modalities follow each other in the order of ``widths``. Padding and
+    missing modalities leave no gap: distances are counted in real tokens.
+
+    With a memory of M tokens (a multiple of the segment), a token's state depends on at
+    most layers · M tokens before its segment.
+
+    Parameters
+    ----------
+    widths : width of each modality's tokens.
+    width, layers, heads : D (even), number of blocks, number of heads.
+    memory : M, how many tokens of earlier segments are kept; may be changed later.
+    """
+
+    def __init__(
+        self,
+        widths: dict[str, int],
+        width: int,
+        layers: int = 2,
+        heads: int = 4,
+        memory: int = 64,
+        dropout: float = 0.0,
+    ):
+        super().__init__(widths, width)
+        at_least_one(layers=layers)
+        if memory < 0:
+            raise ValueError(f"memory must be 0 tokens or more; got {memory}")
+        self.memory = memory
+        self.blocks = nn.ModuleList(
+            RelativeBlock(width, heads, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, tokens: dict[str, Tokens], times: dict[str, Tensor] | None = None
+    ) -> Tokens:
+        """Any subset of the modalities → one segment, as if nothing was before it."""
+        return self.stream(tokens, times=times)[0]
+
+    def stream(
+        self,
+        tokens: dict[str, Tokens],
+        memory: Memory | None = None,
+        times: dict[str, Tensor] | None = None,
+    ) -> tuple[Tokens, Memory]:
+        """Read the next segment of a stream; give the memory to the call after this.
+
+        Parameters
+        ----------
+        tokens : this segment's tokens, any subset of the modalities.
+        memory : what the call for the segment before returned; None at the start.
+        times : when each token is, (B, N) for each modality: the order of the stream.
+            At equal times the order of ``widths`` decides.
+        """
+        segment = merged(self.aligned(tokens), times)
+        x, mask = segment.values, segment.mask
+        if memory is None:
+            memory = Memory.empty(len(self.blocks), x)
+        memory.check(len(self.blocks), x)
+        seen = torch.cat([memory.mask, mask], dim=1)  # (B, M + N)
+        entered = []
+        for block, past in zip(self.blocks, memory.states, strict=True):
+            entered.append(x)
+            x = block(x, past, seen)
+        return Tokens(self.norm(x), mask), memory.followed_by(
+            entered, mask, self.memory
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What entered each layer in earlier segments, without a gradient.
+
+    Real tokens stand last, so that the next segment follows them without a gap.
+
+    Parameters
+    ----------
+    states : for each layer (B, M, D).
+    mask : (B, M) bool, True where a token is real.
+    """
+
+    states: tuple[Tensor, ...]
+    mask: Tensor
+
+    @classmethod
+    def empty(cls, layers: int, like: Tensor) -> Memory:
+        """The memory before the first segment, for a batch like this one (B, N, D)."""
+        nothing = like.new_zeros(len(like), 0, like.shape[-1])
+        return cls((nothing,) * layers, nothing[..., 0].bool())
+
+    def followed_by(self, entered: list[Tensor], mask: Tensor, length: int) -> Memory:
+        """Append a segment's states to each layer; keep the last ``length`` tokens."""
+        mask = torch.cat([self.mask, mask], dim=1)
+        order = mask.byte().argsort(dim=1, stable=True)  # padding first, real last
+        order = order[:, max(order.shape[1] - length, 0) :]  # (B, M)
+        states = [
+            _taken(torch.cat([old, new.detach()], dim=1), order)
+            for old, new in zip(self.states, entered, strict=True)
+        ]
+        return Memory(tuple(states), mask.gather(1, order))
+
+    def check(self, layers: int, like: Tensor) -> None:
+        """Raise ValueError if this memory is of another model or another batch."""
+        own = (len(self.states), len(self.mask), self.states[0].shape[-1])
+        if own != (layers, len(like), like.shape[-1]):
+            raise ValueError(
+                f"the memory must be of {layers} layers, {len(like)} rows, width "
+                f"{like.shape[-1]}, as this stream is; got {own[0]} layers, {own[1]} "
+                f"rows, width {own[2]}"
+            )
+
+
+def merged(parts: dict[str, Tokens], times: dict[str, Tensor] | None = None) -> Tokens:
+    """All tokens in one row, in order of time, the real ones first: (B, N₁ + N₂ + …, D).
+
+    Without times, one modality stands behind the other.
+    """
+    joined = Tokens.concatenate(list(parts.values()))
+    place = torch.arange(joined.mask.shape[1], device=joined.mask.device)
+    when, exact = place.expand_as(joined.mask), _most_exact(place.device)
+    if times is not None:
+        _check_times(parts, times)
+        when = torch.cat([times[name].to(exact) for name in parts], dim=1)
+    when = when.to(exact).masked_fill(~joined.mask, float("inf"))
+    order = when.argsort(dim=1, stable=True)
+    return Tokens(_taken(joined.values, order), joined.mask.gather(1, order))
+
+
+def _check_times(parts: dict[str, Tokens], times: dict[str, Tensor]) -> None:
+    for name, part in parts.items():
+        given = tuple(times[name].shape) if name in times else "nothing"
+        if given != tuple(part.mask.shape):
+            raise ValueError(
+                f"times must say for each {name} token when it is, (B, N) = "
+                f"{tuple(part.mask.shape)}; got {given}"
+            )
+
+
+def _taken(values: Tensor, order: Tensor) -> Tensor:
+    """Tokens (B, N, D) at the places (B, M) of each row: (B, M, D)."""
+    return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1]))
+
+
+class RelativeBlock(nn.Module):
+    """One layer: look at the memory and at what came before in the segment, then think."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.attention = RelativeAttention(width, heads, dropout)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, dropout=dropout)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, past: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, D) and (B, M, D), mask (B, M + N) → (B, N, D)"""
+        seen = self.attention_norm(torch.cat([past, x], dim=1))
+        x = x + self.dropout(self.attention(seen, x.shape[1], mask))
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class RelativeAttention(nn.Module):
+    r"""Attention that looks back and knows distances, not places (相对位置注意力).
+
+    $$A_{ij} = q_i^\top k_j + q_i^\top W_R R_{i-j} + u^\top k_j + v^\top W_R R_{i-j}$$
+
+    per head, $j \le i$, before division by $\sqrt d$ and softmax; $R_\delta$ is a vector
+    of sines and cosines of the distance $\delta$ (Dai et al. 2019, section 3.3,
+    https://arxiv.org/abs/1901.02860). As there, no projection has a bias.
+
+    Parameters
+    ----------
+    width, heads : D, and the number of heads, which must divide it.
+    dropout : share of attention weights dropped in training.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        if width % heads or width % 2:
+            raise ValueError(
+                f"the width must be even, and heads must divide it; got width {width} "
+                f"and {heads} heads"
+            )
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.position = nn.Linear(width, width, bias=False)  # W_R
+        self.out = nn.Linear(width, width, bias=False)
+        self.u = nn.Parameter(0.02 * torch.randn(heads, 1, width // heads))
+        self.v = nn.Parameter(0.02 * torch.randn(heads, 1, width // heads))
+
+    def forward(self, seen: Tensor, N: int, mask: Tensor | None = None) -> Tensor:
+        """Let the last N of the tokens ``seen`` (B, K, D) look back: (B, N, D).
+
+        ``mask`` (B, K) is True for tokens that may be looked at. Each may look at
+        itself, so that padding has something to look at, too.
+        """
+        query = self._split(self.query(seen[:, -N:]))  # (B, heads, N, d)
+        key, value = self._split(self.key(seen)), self._split(self.value(seen))
+        K, d = key.shape[-2:]
+        far_to_near = torch.arange(K - 1, -1, -1, device=seen.device)
+        R = sinusoids(far_to_near, self.position.in_features).to(seen.dtype)
+        R = self.position(R).unflatten(-1, (self.heads, d)).transpose(0, 1)
+        by_distance = shift((query + self.v) @ R.transpose(-2, -1))  # (B, heads, N, K)
+        allowed = may_look_back(N, K, mask, seen.device)
+        mixed = F.scaled_dot_product_attention(
+            query + self.u,
+            key,
+            value,
+            attn_mask=(by_distance / d**0.5).masked_fill(~allowed, float("-inf")),
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, N, D) → (B, heads, N, D / heads)"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def shift(scores: Tensor) -> Tensor:
+    """Scores by distance → scores by place: (…, N, K) → (…, N, K), N ≤ K.
+
+    What comes in has the distances K - 1, …, 0 in its columns; what goes out has the
+    keys, of which the last N are the queries themselves. Entry (i, j) is the one for
+    the distance K - N + i - j; where that is negative, it means nothing.
+
+    A column of zeros in front, and the same numbers read in rows of another length:
+    each row moves one step further to the left than the row below it. The *first* N
+    numbers are dropped (``1:``); dropping the last would shift everything by a row.
+    """
+    *lead, N, K = scores.shape
+    padded = F.pad(scores, (1, 0))  # (…, N, K + 1)
+    return padded.reshape(*lead, K + 1, N)[..., 1:, :].reshape(*lead, N, K)
+
+
+def sinusoids(distances: Tensor, width: int) -> Tensor:
+    """Sines, then cosines, of numbers (K,) at width / 2 frequencies: (K, width)."""
+    exact = _most_exact(distances.device)
+    steps = torch.arange(0, width, 2, device=distances.device, dtype=exact)
+    angles = distances[:, None] / 10_000 ** (steps / width)  # (K, width / 2)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def _most_exact(device: torch.device) -> torch.dtype:
+    """float64, where there is one: Apple's GPUs have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def may_look_back(N: int, K: int, mask: Tensor | None, device=None) -> Tensor:
+    """Which of K tokens the last N may see: (1 or B, 1, N, K) bool."""
+    ones = torch.ones(N, K, dtype=torch.bool, device=device)
+    back = ones.tril(K - N)[None, None]
+    if mask is None:
+        return back
+    if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape[1] != K:
+        raise ValueError(
+            f"a mask must be bool (B, {K}), True = may be looked at; got "
+            f"{mask.dtype} {tuple(mask.shape)}"
+        )
+    itself = back & ones.triu(K - N)
+    return back & mask[:, None, None, :] | itself
