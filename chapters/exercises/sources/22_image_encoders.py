@@ -224,7 +224,7 @@ with check("2.2.4", "Catch the trap") as it:
             hint="A forward pass in training mode moves the statistics.")
 
 # %% hint
-# `model.eval()` and `model.train(mode)` switch; `torch.no_grad()` keeps no gradients. Note the mode first.
+# `model.eval()` switches the mode, and `model.training` tells which one it is in. Note it first, and put it back at the end.
 
 # %% remark
 # A test must not change what it tests. In training mode even a forward pass under `no_grad` does: batch norm collects the mean and the

@@ -126,7 +126,7 @@ with check("2.5.3", "The product is a bilinear fusion") as it:
             hint="x_k times the 1 of the other is x_k.")
 
 # %% hint
-# `W[k, k, k] = 1` with `k = torch.arange(D)` writes $D$ ones at once.
+# `W[k, k, k] = 1` writes $D$ ones at once, if $k$ is the row of the numbers from 0 to $D - 1$.
 
 # %% remark
 # So sum and product are two corners of bilinear fusion. Training could find them there, among many other things; to build them in
