@@ -17,6 +17,7 @@ from mmbook.exercises import check
 from mmbook.losses import contrastive, hard_negatives, sigmoid_contrastive
 
 torch.set_num_threads(1)
+tokenizer = scene_tokenizer()
 
 
 def unit_vectors(rows, width, seed):
@@ -271,7 +272,7 @@ def word_scores(ids):
 # %% check
 with check("2.7.6", "Hard negatives without a model") as it:
     texts = [describe(s) for s in sample_scenes(256, 0, (1,), "all")]
-    ids = torch.tensor(scene_tokenizer()(texts)["input_ids"])
+    ids = torch.tensor(tokenizer(texts)["input_ids"])
     same = (ids[:, None] == ids).all(-1)
     scores = word_scores(ids)
     it.equal("the shape", scores if scores is ... else tuple(scores.shape),
