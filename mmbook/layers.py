@@ -273,3 +273,14 @@ class Block(nn.Module):
 
     def _add(self, x: Tensor, norm: nn.LayerNorm, part) -> Tensor:
         return x + part(norm(x)) if self.norm_first else norm(x + part(x))
+
+
+def wave_angles(places: Tensor, width: int) -> Tensor:
+    r"""Places as angles of ever slower waves, $n / 10000^{2i/D}$: (N,) → (N, ⌈D / 2⌉).
+
+    Their sines and cosines are positions (正弦位置编码): Vaswani et al. 2017,
+    https://arxiv.org/abs/1706.03762. In float64, but for Apple's GPUs, which have none.
+    """
+    exact = torch.float32 if places.device.type == "mps" else torch.float64
+    steps = torch.arange(0, width, 2, device=places.device, dtype=exact)
+    return places[:, None] / 10_000 ** (steps / width)

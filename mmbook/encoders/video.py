@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..configuration import Configured
-from ..layers import Attention, Block
+from ..layers import Attention, Block, wave_angles
 from ..tokens import Tokens
 
 ATTENTIONS = ("joint", "divided")
@@ -263,11 +263,9 @@ def sinusoids(count: int, width: int) -> Tensor:
     $$\sin(n / 10000^{2i/D}), \cos(n / 10000^{2i/D})$$ for each position $n$ (Vaswani et
     al. 2017, https://arxiv.org/abs/1706.03762).
     """
-    pairs = torch.arange(width, dtype=torch.float64) // 2
-    angles = torch.arange(count)[:, None] / 10000 ** (2 * pairs / width)
-    waves = torch.empty(count, width, dtype=torch.float64)
-    waves[:, 0::2], waves[:, 1::2] = angles[:, 0::2].sin(), angles[:, 1::2].cos()
-    return waves.float()
+    angles = wave_angles(torch.arange(count), width)  # (count, ⌈D / 2⌉)
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+    return waves[:, :width].float()
 
 
 # --- weights of transformers ----------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import FeedForward
+from ..layers import FeedForward, wave_angles
 from ..tokens import Tokens
 from .base import Fusion, at_least_one
 
@@ -263,9 +263,7 @@ def shift(scores: Tensor) -> Tensor:
 
 def sinusoids(distances: Tensor, width: int) -> Tensor:
     """Sines, then cosines, of numbers (K,) at width / 2 frequencies: (K, width)."""
-    exact = _most_exact(distances.device)
-    steps = torch.arange(0, width, 2, device=distances.device, dtype=exact)
-    angles = distances[:, None] / 10_000 ** (steps / width)  # (K, width / 2)
+    angles = wave_angles(distances, width)  # (K, width / 2)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
