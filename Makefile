@@ -17,7 +17,7 @@ export MMBOOK_MODELS
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book test unit notebooks lab run exercises lint format publish constraints \
+.PHONY: help book test unit notebooks gpu lab run exercises lint format publish constraints \
 	clean
 
 help: ## Show what can be made
@@ -36,6 +36,9 @@ unit: .venv/ready ## Test the package
 
 notebooks: .venv/ready ## Run every chapter and exercise alone and compare (nbval)
 	$(BIN)/python tools/alone.py
+
+gpu: .venv/ready ## Test the package on a GPU
+	MMBOOK_GPU=cuda $(BIN)/python -m pytest -q tests/test_gpu.py
 
 lab: .venv/ready ## Open JupyterLab
 	$(BIN)/jupyter lab chapters

@@ -46,11 +46,15 @@ class MultimodalModel(Configured):
         labels of a larger batch of which this is a part (``transformers.Trainer`` passes
         it); the loss is then the part's share of the larger batch's mean.
         """
-        logits, loss = self.head(self.encode(batch), labels, num_items_in_batch)
+        tokens, labels = self.encode(batch), _beside(self, labels)
+        logits, loss = self.head(tokens, labels, num_items_in_batch)
         return Output(loss=loss, logits=logits)
 
     def encode(self, batch: dict[str, Tensor]) -> Tokens:
-        """The fused tokens of a batch: everything before the head."""
+        """The fused tokens of a batch: everything before the head.
+
+        The batch may lie on another device than the model; it is moved.
+        """
         unknown = [
             name for name in batch if name.removesuffix("_mask") not in self.encoders
         ]
@@ -62,10 +66,20 @@ class MultimodalModel(Configured):
                 f"{', '.join(given) or 'nothing'}"
             )
         tokens = {
-            name: self.encoders[name](batch[name], batch.get(f"{name}_mask"))
+            name: self.encoders[name](
+                _beside(self, batch[name]), _beside(self, batch.get(f"{name}_mask"))
+            )
             for name in present
         }
         return tokens if self.fusion is None else self.fusion(tokens)
+
+
+def _beside(model: nn.Module, value):
+    """A tensor on the device of the model; anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    first = next(model.parameters(), value)
+    return value.to(first.device)
 
 
 class LanguageModel(Configured):
@@ -79,5 +93,6 @@ class LanguageModel(Configured):
 
     def forward(self, labels: Tensor, num_items_in_batch=None) -> Output:
         """The logits of each word of the labels, and the mean loss."""
+        labels = _beside(self, labels)
         logits, loss = self.head(None, labels, num_items_in_batch)
         return Output(loss=loss, logits=logits)

@@ -56,7 +56,8 @@ class TrainingConfig:
     schedule : ``"cosine"`` down to zero, or ``"constant"``.
     clip : the largest norm of the gradient; None does not clip.
     precision : ``"auto"`` is bf16 on a GPU that has it, else float32.
-    compile : ``"auto"`` compiles on a GPU; True, False, or the name of a backend.
+    compile : ``"auto"`` compiles on a GPU if there are a thousand steps or more, since
+        compiling takes about a minute; True, False, or the name of a backend.
     validate_every, patience, metric, maximise : when to validate; stop after so many
         validations in which ``metric`` did not improve, and go back to the best weights.
         ``patience=None`` never stops early.
@@ -134,8 +135,9 @@ def fit(
     Returns
     -------
     History
-        What was measured in each step. The model itself is trained in place, and is in
-        eval mode afterwards.
+        What was measured in each step. The model itself is trained in place. Afterwards
+        it is in eval mode, and on the device on which it was before: put it on the GPU
+        yourself if it shall stay there.
 
     Raises
     ------
@@ -287,6 +289,7 @@ class _Run:
         if config.patience is not None and validate is None:
             raise ValueError("patience needs validate: numbers to be patient with")
         self.config, self.validate = config, validate
+        self.home = next((p.device for p in model.parameters()), torch.device("cpu"))
         AcceleratorState._reset_state()  # an earlier run may have had another precision
         self.accelerator = Accelerator(mixed_precision=_precision(config.precision))
         self.plain = model  # the model as the caller knows it
@@ -315,7 +318,7 @@ class _Run:
             self.plain.__dict__.pop(name, None)
         if self.compiled:
             self.plain._compiled_call_impl = None
-        self.plain.eval()
+        self.plain.to(self.home).eval()
 
     def steps_to_go(self) -> range:
         """The steps that are left: none if a run that is taken up had stopped early."""
@@ -386,13 +389,18 @@ class _Run:
     def _validate(self) -> bool:
         self.flush()
         self.plain.eval()
-        with torch.inference_mode(), self.accelerator.autocast():
+        hook = self.plain.register_forward_pre_hook(self._moved, with_kwargs=True)
+        with hook, torch.inference_mode(), self.accelerator.autocast():
             numbers = {k: float(v) for k, v in self.validate(self.plain).items()}
         self.plain.train()
         (numbers,) = broadcast_object_list([numbers])  # one process speaks for all
         self.history.validations.append({"step": self.step, **numbers})
         self.history.stopped_early = self._is_enough(numbers)
         return self.history.stopped_early
+
+    def _moved(self, model, args: tuple, batch: dict) -> tuple[tuple, dict]:
+        """What a validation hands to the model, on the device of the model."""
+        return args, to_device(batch, self.accelerator.device)
 
     def _is_enough(self, numbers: dict[str, float]) -> bool:
         """Has the metric not improved for ``patience`` validations?"""
@@ -434,7 +442,8 @@ class _Run:
     def _compile(self) -> None:
         compile = self.config.compile
         if compile == "auto":
-            compile = self.accelerator.device.type == "cuda"
+            on_gpu = self.accelerator.device.type == "cuda"
+            compile = on_gpu and self.config.steps >= _WORTH_COMPILING
         self.compiled = bool(compile)
         if self.compiled:
             backend = compile if isinstance(compile, str) else "inductor"
@@ -486,6 +495,7 @@ def to_device(batch: dict, device: torch.device) -> dict:
     }
 
 
+_WORTH_COMPILING = 1000  # steps
 _LAG = 20  # steps between two looks at the numbers
 
 
