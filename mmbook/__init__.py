@@ -6,6 +6,7 @@ from those above it.
 
 ========================  ======================================================
 ``tokens``                what every encoder returns and every fusion takes
+``checks``                is a derived gradient right? finite differences
 ``layers``                attention, its cache, the transformer block
 ``configuration``         save_pretrained / from_pretrained for every part
 ``data``                  the world of scenes: pictures, clips, speech, sentences; corpora
@@ -14,6 +15,7 @@ from those above it.
 ``heads``, ``losses``     classification, generation, embedding
 ``models``                encoders + fusion + head, in the transformers convention
 ``training``              the loop
+``finetuning``            what learns, what rests; LoRA, adapters, prompts
 ``generation``            greedy, beam, sampling; with a cache
 ``metrics``               exact attributes, BLEU, CIDEr
 ``explain``, ``plots``    looking inside, and at

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .heads import GenerationHead
-from .layers import DecoderCache
+from .heads import Decoder
 from .tokens import Tokens
 
 METHODS = ("greedy", "beam", "sample")
@@ -34,7 +33,8 @@ def generate(
 
     Parameters
     ----------
-    model : a :class:`mmbook.models.MultimodalModel` with a generation head.
+    model : a :class:`mmbook.models.MultimodalModel` whose head is a ``Decoder``: one of
+        the generation heads.
     batch : as the model takes it; labels are ignored.
     max_new_tokens : the longest sentence, its end token included.
     method : ``"greedy"`` takes the likeliest word each time; ``"beam"`` keeps the
@@ -86,9 +86,7 @@ def to_text(ids: Tensor, tokenizer) -> list[str]:
     ]
 
 
-def _one_by_one(
-    head: GenerationHead, tokens: Tokens, steps, choose, use_cache
-) -> Tensor:
+def _one_by_one(head: Decoder, tokens: Tokens, steps, choose, use_cache) -> Tensor:
     """Greedy and sampling: one row of the batch is one sentence."""
     rows = len(tokens)
     ids = torch.full((rows, steps + 1), head.pad, device=tokens.values.device)
@@ -106,9 +104,7 @@ def _one_by_one(
     return ids[:, 1 : 1 + int(lengths.max())]
 
 
-def _beam_search(
-    head: GenerationHead, tokens: Tokens, steps, beams, penalty, use_cache
-):
+def _beam_search(head: Decoder, tokens: Tokens, steps, beams, penalty, use_cache):
     """Keep the likeliest beginnings; (B · beams) rows go through the decoder at once."""
     if beams < 1:
         raise ValueError(f"beams must be 1 or more; got {beams}")
@@ -170,9 +166,7 @@ def _settled(best, scores, step, steps, penalty) -> bool:
     return bool((best >= scores.max(1).values / longest**penalty).all())
 
 
-def _next_logits(
-    head, ids: Tensor, tokens: Tokens, cache: DecoderCache | None
-) -> Tensor:
+def _next_logits(head, ids: Tensor, tokens: Tokens, cache) -> Tensor:
     """Logits (B, V) of the word behind ``ids``."""
     if cache is None:
         return head.decode(ids, tokens)[:, -1]
@@ -227,11 +221,11 @@ def _look(step: int, device: torch.device) -> bool:
     return device.type == "cpu" or step % 8 == 7
 
 
-def _generation_head(model) -> GenerationHead:
+def _generation_head(model) -> Decoder:
     head = getattr(model, "head", None)
-    if not isinstance(head, GenerationHead):
+    if not isinstance(head, Decoder):
         raise TypeError(
-            "generate needs a model with a GenerationHead; this one has "
+            "generate needs a model that says words, with a GenerationHead; this one has "
             f"{type(head).__name__ if head is not None else 'no head'}"
         )
     if not hasattr(model, "encode"):

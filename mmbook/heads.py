@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,14 @@ from .data.batching import IGNORED
 from .encoders.text import (
     TextEmbedding,
     bert_arguments,
+    check_ids,
     copy_bert,
     load_bert,
     load_masked_bert,
 )
+from .fusion.base import at_least_one
+from .fusion.multimodal_convolution import WindowLayer
+from .fusion.transformer_xl import Memory, TransformerXL
 from .layers import Block, DecoderCache
 from .losses import contrastive, cross_entropy
 from .tokens import Tokens
@@ -48,16 +53,83 @@ class ClassificationHead(Configured):
         return logits, loss
 
 
-class GenerationHead(Configured):
+class Decoder(Configured):
+    """What the heads that say a sentence word by word share (解码器).
+
+    Labels are the sentence itself, ended by ``end``, −100 at padding. The words that the
+    decoder reads are those labels moved right by one behind ``start``; this is the only
+    shift, so ``logits[:, t]`` predicts ``labels[:, t]``. Without tokens a decoder is a
+    language model.
+
+    A subclass writes :meth:`decode` and :meth:`new_cache`; ``generate`` of
+    :mod:`mmbook.generation` needs nothing else.
+
+    Parameters
+    ----------
+    max_length, start, end, pad : longest L, and three token numbers.
+    smoothing : of the labels, see :func:`mmbook.losses.cross_entropy`.
+    """
+
+    def __init__(
+        self, max_length: int, start: int, end: int, pad: int, smoothing: float
+    ):
+        super().__init__()
+        self.max_length, self.smoothing = max_length, smoothing
+        self.start, self.end, self.pad = start, end, pad
+
+    def forward(self, tokens: Tokens | None, labels: Tensor | None = None, items=None):
+        """Logits (B, L, V) and the mean loss per real label.
+
+        Without labels: the logits of the first word, (B, 1, V).
+        """
+        if labels is None:
+            if tokens is None:
+                raise ValueError(
+                    "a generation head needs tokens or labels; got neither"
+                )
+            first = torch.full(
+                (len(tokens), 1), self.start, device=tokens.values.device
+            )
+            return self.decode(first, tokens), None
+        self._check(tokens, labels)
+        logits = self.decode(self.shifted(labels), tokens)
+        return logits, cross_entropy(logits, labels, self.smoothing, items)
+
+    def decode(self, ids: Tensor, tokens: Tokens | None, cache=None) -> Tensor:
+        """Logits (B, L, V) of the word that follows each of ``ids`` (B, L).
+
+        With a cache, ``ids`` are the new words only; what was computed for the earlier
+        ones is taken from it.
+        """
+        raise NotImplementedError
+
+    def new_cache(self, capacity: int):
+        """An empty cache for ``capacity`` words."""
+        raise NotImplementedError
+
+    def shifted(self, labels: Tensor) -> Tensor:
+        """What the decoder reads: ``start``, then the labels but the last one."""
+        read = labels.new_full(labels.shape, self.start)
+        read[:, 1:] = labels[:, :-1]
+        return read.masked_fill(read == IGNORED, self.pad)
+
+    def _check(self, tokens: Tokens | None, labels: Tensor) -> None:
+        rows = len(labels) if tokens is None else len(tokens)
+        if labels.ndim != 2 or len(labels) != rows:
+            raise ValueError(
+                f"labels must be (B, L) token numbers with B = {rows}; got "
+                f"{tuple(labels.shape)}"
+            )
+
+
+class GenerationHead(Decoder):
     """A decoder that says a sentence word by word, looking at the tokens (生成头).
 
     It is a language model first: without tokens it skips its cross-attention and is one.
     So it can be pre-trained on text alone, or take over the weights of a BERT, and learn
     to look later. Chapter 5.2 does both.
 
-    Labels are the sentence itself, ended by ``end``, −100 at padding. The words that the
-    decoder reads are those labels moved right by one behind ``start``; this is the only
-    shift, so ``logits[:, t]`` predicts ``labels[:, t]``.
+    What its labels are, and what it reads: see :class:`Decoder`.
 
     Parameters
     ----------
@@ -87,10 +159,8 @@ class GenerationHead(Configured):
         transform: bool = False,
         smoothing: float = 0.0,
     ):
-        super().__init__()
-        self.width, self.max_length = width, max_length
-        self.start, self.end, self.pad = start, end, pad
-        self.smoothing = smoothing
+        super().__init__(max_length, start, end, pad, smoothing)
+        self.width = width
         self.embedding = TextEmbedding(
             vocabulary_size, width, max_length, not norm_first, dropout, eps
         )
@@ -105,24 +175,6 @@ class GenerationHead(Configured):
                 nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=eps)
             )
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
-
-    def forward(self, tokens: Tokens | None, labels: Tensor | None = None, items=None):
-        """Logits (B, L, V) and the mean loss per real label.
-
-        Without labels: the logits of the first word, (B, 1, V).
-        """
-        if labels is None:
-            if tokens is None:
-                raise ValueError(
-                    "a generation head needs tokens or labels; got neither"
-                )
-            first = torch.full(
-                (len(tokens), 1), self.start, device=tokens.values.device
-            )
-            return self.decode(first, tokens), None
-        self._check(tokens, labels)
-        logits = self.decode(self.shifted(labels), tokens)
-        return logits, cross_entropy(logits, labels, self.smoothing, items)
 
     def decode(
         self, ids: Tensor, tokens: Tokens | None, cache: DecoderCache | None = None
@@ -152,20 +204,6 @@ class GenerationHead(Configured):
         return F.linear(
             self.transform(self.norm(x)), self.embedding.word.weight, self.bias
         )
-
-    def _check(self, tokens: Tokens | None, labels: Tensor) -> None:
-        rows = len(labels) if tokens is None else len(tokens)
-        if labels.ndim != 2 or len(labels) != rows:
-            raise ValueError(
-                f"labels must be (B, L) token numbers with B = {rows}; got "
-                f"{tuple(labels.shape)}"
-            )
-
-    def shifted(self, labels: Tensor) -> Tensor:
-        """What the decoder reads: ``start``, then the labels but the last one."""
-        read = labels.new_full(labels.shape, self.start)
-        read[:, 1:] = labels[:, :-1]
-        return read.masked_fill(read == IGNORED, self.pad)
 
     def new_cache(self, capacity: int) -> DecoderCache:
         """An empty cache for ``capacity`` words."""
@@ -234,6 +272,180 @@ class GenerationHead(Configured):
                 nn.init.zeros_(block.cross.out.bias)
 
 
+class ConvGenerationHead(Decoder):
+    r"""Each word from a window of the words before it, and the picture (卷积生成头).
+
+    The line of words of :class:`mmbook.fusion.MultimodalConvolution` with
+    ``causal=True``, and logits on top. A layer looks at ``window - 1`` earlier words, so
+    a word depends on $\text{layers} \cdot (\text{window} - 1)$ of them. Of the tokens it
+    sees the mean: what there is, not where. Sentences written by convolutions: Gehring et
+    al. 2017, https://arxiv.org/abs/1705.03122. Chapter 3.2.
+
+    Parameters
+    ----------
+    vocabulary_size, context_width : V, and the width of the tokens it looks at.
+    width, layers, max_length : D, number of layers, longest L.
+    window : words that one layer looks at, the newest included.
+    start, end, pad, smoothing : see :class:`Decoder`.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        context_width: int,
+        width: int = 96,
+        layers: int = 4,
+        window: int = 4,
+        max_length: int = 64,
+        start: int = 1,
+        end: int = 2,
+        pad: int = 0,
+        dropout: float = 0.0,
+        smoothing: float = 0.0,
+    ):
+        super().__init__(max_length, start, end, pad, smoothing)
+        at_least_one(layers=layers, window=window)
+        self.window = window
+        self.embedding = TextEmbedding(
+            vocabulary_size, width, max_length, dropout=dropout
+        )
+        self.look = nn.Linear(context_width, width)
+        self.lines = nn.ModuleList(
+            WindowLayer(width, window, True, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def decode(
+        self, ids: Tensor, tokens: Tokens | None, cache: StreamCache | None = None
+    ) -> Tensor:
+        """Logits (B, L, V); see :meth:`Decoder.decode`."""
+        x = self.embedding(ids, cache.length if cache else 0)  # (B, L, D)
+        seen = x.new_zeros(len(x), x.shape[-1])
+        if tokens is not None:
+            seen = self._what_is_there(tokens)  # (B, D)
+        memory = cache.memory if cache else None
+        memory = memory or Memory.empty(len(self.lines), x)
+        entered = []
+        for layer, past in zip(self.lines, memory.states, strict=True):
+            entered.append(x)
+            line = Tokens(torch.cat([past, x], dim=1))
+            x = layer(line, seen).values[:, -ids.shape[1] :]
+        if cache is not None:
+            real = torch.ones_like(ids, dtype=torch.bool)
+            memory = memory.followed_by(entered, real, self.window - 1)
+            cache.keep(memory, ids.shape[1])
+        return F.linear(self.norm(x), self.embedding.word.weight, self.bias)
+
+    def new_cache(self, capacity: int) -> StreamCache:
+        """An empty cache; it keeps one window of words, whatever the capacity."""
+        return StreamCache()
+
+    def _what_is_there(self, tokens: Tokens) -> Tensor:
+        """The mean token (B, D); zero in rows where nothing is real."""
+        _check_width(tokens, self.look.in_features)
+        return self.look(tokens.pooled()) * tokens.mask.any(1, keepdim=True)
+
+
+class TransformerXLGenerationHead(Decoder):
+    """Picture and words are one stream that looks back (Transformer-XL 生成头).
+
+    A :class:`mmbook.fusion.TransformerXL` reads the tokens and then the words, and there
+    are logits on top of the words. The same layers mix the tokens with each other and
+    tell the words about them; there is no cross-attention. While words are made one by
+    one, the picture and the words so far are its memory. Chapter 3.2.
+
+    Parameters
+    ----------
+    vocabulary_size, context_width : V, and the width of the tokens it looks at.
+    width, layers, heads, max_length : D, number of blocks, number of heads, longest L.
+    memory : the most tokens and words that it keeps while it writes.
+    start, end, pad, smoothing : see :class:`Decoder`.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        context_width: int,
+        width: int = 96,
+        layers: int = 2,
+        heads: int = 4,
+        max_length: int = 64,
+        start: int = 1,
+        end: int = 2,
+        pad: int = 0,
+        memory: int = 1024,
+        dropout: float = 0.0,
+        smoothing: float = 0.0,
+    ):
+        super().__init__(max_length, start, end, pad, smoothing)
+        self.word = nn.Embedding(vocabulary_size, width)
+        nn.init.normal_(self.word.weight, std=width**-0.5)
+        widths = {"context": context_width, "text": width}
+        self.stream = TransformerXL(widths, width, layers, heads, memory, dropout)
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def decode(
+        self, ids: Tensor, tokens: Tokens | None, cache: StreamCache | None = None
+    ) -> Tensor:
+        """Logits (B, L, V); see :meth:`Decoder.decode`."""
+        memory = cache.memory if cache else None
+        check_ids(ids, self.max_length - (cache.length if cache else 0))
+        parts = {"text": Tokens(self.word(ids))}
+        if tokens is not None and memory is None:  # the picture comes first, once
+            parts["context"] = self._checked(tokens)
+        out, memory = self.stream.stream(parts, memory)
+        if cache is not None:
+            cache.keep(memory, ids.shape[1])
+        words = _behind(out, parts.get("context"), ids.shape[1])  # (B, L, D)
+        return F.linear(words, self.word.weight, self.bias)
+
+    def new_cache(self, capacity: int) -> StreamCache:
+        """An empty cache; it grows with each word."""
+        return StreamCache()
+
+    def _checked(self, tokens: Tokens) -> Tokens:
+        _check_width(tokens, self.stream.project["context"].in_features)
+        needed = tokens.values.shape[1] + self.max_length
+        if needed > self.stream.memory:
+            raise ValueError(
+                f"a memory of {self.stream.memory} does not hold "
+                f"{tokens.values.shape[1]} tokens and {self.max_length} words: make the "
+                f"head with memory={needed}"
+            )
+        return tokens
+
+
+@dataclass
+class StreamCache:
+    """What entered each layer, for decoders that keep no keys and values.
+
+    ``memory`` is None before the first word; ``length`` is the number of words so far.
+    """
+
+    memory: Memory | None = None
+    length: int = 0
+
+    def keep(self, memory: Memory, words: int) -> None:
+        """The memory after so many more words."""
+        self.memory, self.length = memory, self.length + words
+
+    def reorder(self, rows: Tensor, context: bool = True) -> None:
+        """Put these rows of the batch into their places (beam search)."""
+        states = tuple(state[rows] for state in self.memory.states)
+        self.memory = Memory(states, self.memory.mask[rows])
+
+
+def _behind(stream: Tokens, context: Tokens | None, words: int) -> Tensor:
+    """The last tokens of a stream, which stand behind the real ones of a context."""
+    if context is None:
+        return stream.values
+    first = context.mask.sum(1, keepdim=True)  # (B, 1): padding stands at the very end
+    places = first + torch.arange(words, device=first.device)  # (B, L)
+    index = places[..., None].expand(-1, -1, stream.width)
+    return stream.values.gather(1, index)
+
+
 class MaskedWordHead(Configured):
     """Which word stands here? asked at each token (掩码语言模型头), as BERT does.
 
@@ -257,10 +469,7 @@ class MaskedWordHead(Configured):
 
     def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
         """Logits (B, L, V), and the mean loss over the labels (B, L) that are not −100."""
-        if tokens.width != self.width:
-            raise ValueError(
-                f"this head takes tokens of width {self.width}; got {tokens.width}"
-            )
+        _check_width(tokens, self.width)
         logits = self.words(self.transform(tokens.values))
         return logits, None if labels is None else cross_entropy(
             logits, labels, items=items
@@ -316,11 +525,7 @@ class CTCHead(Configured):
 
     def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
         """Logits (B, N, V), and the loss if there are labels (B, L)."""
-        if tokens.width != self.symbols.in_features:
-            raise ValueError(
-                f"this head takes tokens of width {self.symbols.in_features}; got "
-                f"{tokens.width}"
-            )
+        _check_width(tokens, self.symbols.in_features)
         logits = self.symbols(tokens.values)
         if labels is None:
             return logits, None
@@ -464,6 +669,10 @@ class SharedSpaceHead(Configured):
 
 
 def _pooled(tokens: Tokens, width: int) -> Tensor:
+    _check_width(tokens, width)
+    return tokens.pooled()
+
+
+def _check_width(tokens: Tokens, width: int) -> None:
     if tokens.width != width:
         raise ValueError(f"this head takes tokens of width {width}; got {tokens.width}")
-    return tokens.pooled()

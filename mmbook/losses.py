@@ -32,8 +32,9 @@ def cross_entropy(
             f"logits {tuple(logits.shape)} must be the labels' shape with the classes "
             f"behind; the labels are {tuple(labels.shape)}"
         )
+    rows = logits.flatten(0, -2)
     total = F.cross_entropy(
-        logits.flatten(0, -2).float(),
+        rows if rows.dtype == torch.float64 else rows.float(),  # bf16 has few digits
         labels.flatten(),
         ignore_index=IGNORED,
         label_smoothing=smoothing,

@@ -313,7 +313,6 @@ class _Run:
     def __exit__(self, *_) -> None:
         """Give the model back as it was, whatever happened."""
         self.bar.close()
-        self.accelerator.free_memory()
         for name in ("forward", "_original_forward"):  # accelerate's wrapper
             self.plain.__dict__.pop(name, None)
         if self.compiled:

@@ -176,8 +176,8 @@ def test_importing_the_package_needs_the_core_only():
 def test_a_module_imports_only_from_those_above_it():
     """The order of the package's docstring: data never imports models, and so on."""
     order = (
-        "tokens layers configuration data encoders fusion losses heads models training "
-        "generation metrics explain plots exercises pretrain"
+        "tokens checks layers configuration data encoders fusion losses heads models "
+        "training finetuning generation metrics explain plots exercises pretrain"
     ).split()
     for file in (ROOT / "mmbook").rglob("*.py"):
         parts = file.relative_to(ROOT / "mmbook").with_suffix("").parts

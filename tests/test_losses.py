@@ -65,6 +65,16 @@ def test_half_precision_logits_are_summed_in_float32():
     assert cross_entropy(logits.bfloat16(), labels).dtype == torch.float32
 
 
+def test_double_precision_stays_double_so_that_gradients_can_be_checked():
+    logits, labels = logits_and_labels()
+    logits = logits.double().requires_grad_()
+    assert cross_entropy(logits, labels).dtype == torch.float64
+    for smoothing in (0.0, 0.1):
+        assert torch.autograd.gradcheck(
+            lambda x, smoothing=smoothing: cross_entropy(x, labels, smoothing), logits
+        )
+
+
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"\(2, 4, 5\).*\(2, 3\)"):
         cross_entropy(torch.zeros(2, 4, 5), torch.zeros(2, 3, dtype=torch.long))

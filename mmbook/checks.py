@@ -1,0 +1,69 @@
+"""Checks of a derivation: is the gradient on the page the gradient of the function?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def numerical_gradient(
+    function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-6
+) -> Tensor:
+    """The gradient by central differences: no calculus, so it can judge calculus.
+
+    ``(f(x + h eᵢ) - f(x - h eᵢ)) / 2h`` for each number of ``x``. Its error is about
+    ``h² |f‴| / 6`` by the curve and ``1e-16 |f| / h`` by rounding, so expect nine or ten
+    right digits of functions near 1. It calls the function twice for each number: it is
+    for checks, not for training. Derived in chapter 4.1, used in all of part 4.
+
+    Parameters
+    ----------
+    function : takes a tensor of the shape of ``x``, returns one float64 number.
+    x : any shape, float64. It is left as it is.
+    step : h.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of ``x``, float64.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` or the value is not float64 (in float32 the difference of two near values
+        has no digits left), if the value is not one number or not finite, or if the step
+        is not positive.
+    """
+    if x.dtype != torch.float64:
+        raise ValueError(f"x must be float64; got {x.dtype}: write x.double()")
+    if not step > 0:
+        raise ValueError(f"step must be above 0; got {step}")
+    x = x.detach()
+    gradient = torch.zeros(x.numel(), dtype=x.dtype, device=x.device)
+    for place in range(x.numel()):
+        up, down = x.flatten().clone(), x.flatten().clone()
+        up[place] += step
+        down[place] -= step
+        width = up[place] - down[place]  # 2h as the machine rounds it
+        rise = _value(function, up.view(x.shape)) - _value(function, down.view(x.shape))
+        gradient[place] = rise / width
+    return gradient.view(x.shape)
+
+
+def _value(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The value of a function, if a difference can be taken of it."""
+    value = torch.as_tensor(function(x)).detach()
+    if value.numel() != 1:
+        raise ValueError(
+            f"the function must return one number; got shape {tuple(value.shape)}"
+        )
+    if value.dtype != torch.float64:
+        raise ValueError(
+            f"the function must return float64; got {value.dtype}: are its own weights "
+            "and data float64, too? A model becomes so by model.double()"
+        )
+    if not value.isfinite():
+        raise ValueError(f"the function's value must be finite; got {value.item()}")
+    return value.reshape(())
