@@ -179,6 +179,8 @@ def _remembering(init: Callable) -> Callable:
             bound.apply_defaults()
             arguments = dict(list(bound.arguments.items())[1:])
             arguments.update(arguments.pop("kwargs", {}))
+            if not arguments.get("args"):  # of a class without an __init__ of its own
+                arguments.pop("args", None)
             object.__setattr__(self, "_arguments", arguments)
         init(self, *args, **kwargs)
 

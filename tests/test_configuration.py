@@ -198,6 +198,14 @@ def test_another_class_than_asked_for(saved):
         TextEncoder.from_pretrained(saved)
 
 
+def test_a_class_without_an_init_of_its_own_comes_back():
+    class Plain(Configured):
+        """Nothing to remember."""
+
+    assert Plain().to_config() == {"class": "Plain"}
+    assert isinstance(Plain.from_config(Plain().to_config()), Plain)
+
+
 def test_unknown_class_and_unknown_arguments(saved):
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps({**config, "class": "Ghost"}))
