@@ -36,8 +36,8 @@ class check:  # in lower case: it is used like a function, in a with statement
         return self
 
     def __exit__(self, kind, error, trace) -> bool:
-        if isinstance(error, _NotYet):
-            self.open = True
+        if isinstance(error, _NotYet) or "ellipsis" in str(error):
+            self.open = True  # the ... of the stub is still there
         elif isinstance(error, Exception):
             said = f"{type(error).__name__}: {error}"
             self.wrong.append(("the check could not run to its end", said))

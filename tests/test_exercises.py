@@ -101,6 +101,8 @@ def test_wrong_answers_are_told_with_a_hint_but_without_the_answer():
 def test_what_is_not_attempted_is_no_error():
     passed, said = report(lambda it: it.close("a number", ..., 1.0))
     assert not passed and "not attempted yet" in said and "✗" not in said
+    passed, said = report(lambda it: it.true("is large", (lambda: ...)() > 3))
+    assert not passed and "not attempted yet" in said and "✗" not in said
 
 
 def test_an_exception_in_the_check_becomes_a_line():

@@ -20,7 +20,8 @@ import nbformat
 ROOT = Path(__file__).parent.parent
 LIMIT = 1_000_000  # bytes; the preview of code hosts gives up on larger ones
 NOISE = re.compile(
-    r"<(Figure size|Axes|matplotlib\.|module |function ).*|Text\(.*|\[<.*"
+    r"<(Figure size|Axes|matplotlib\.|module |function |[\w.]+ (object )?at 0x).*"
+    r"|Text\(.*|\[<.*"
 )
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|usr|opt)/[\w.-]+")
 SVG_VOLATILE = [
