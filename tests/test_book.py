@@ -75,6 +75,14 @@ def test_code_fits_the_page(path):
     assert not long
 
 
+@pytest.mark.parametrize("path", named(NOTEBOOKS))
+def test_a_numbered_equation_has_one_line(path):
+    """The site puts lines broken by two backslashes where no number is allowed."""
+    for text in cells(path, "markdown"):
+        for formula in re.findall(r"\$\$(.+?)\$\$", text, re.DOTALL):
+            assert not (r"\tag" in formula and r"\\" in formula), formula
+
+
 @pytest.mark.parametrize("path", named(CHAPTERS))
 def test_a_chapter_has_exercises_and_solutions(path):
     assert (EXERCISES / path.name).is_file()
