@@ -27,11 +27,10 @@ import torch
 from common import COLLATE, TOKENIZER, Bound, captioner, report, table
 from torch import nn
 
-from mmbook.data.batching import CaptionedScenes, stack_images
-from mmbook.data.scenes import sample_scenes
+from mmbook.data import stack_images
 from mmbook.generation import generate, to_text
-from mmbook.metrics import attribute_accuracy
 from mmbook.training import TrainingConfig, fit
+from mmbook.world import CaptionedScenes, attribute_accuracy, sample_scenes
 
 SCENES = 20_000
 NEW, HELD = "new scenes", "held-out pairs"

@@ -25,13 +25,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mmbook.data.batching import Collate
-from mmbook.data.language import scene_tokenizer
+from mmbook.data import Collate
 from mmbook.encoders import ConvImageEncoder
 from mmbook.fusion import Concatenation
 from mmbook.heads import GenerationHead
 from mmbook.models import MultimodalModel
 from mmbook.training import TrainingConfig, learning_rate, make_optimizer
+from mmbook.world import scene_tokenizer
 
 RESULTS = Path(__file__).parent / "results"
 TOKENIZER = scene_tokenizer()

@@ -21,11 +21,8 @@ import torch
 from common import COLLATE, Bound, captioner, interleaved, ratios, report, spread, table
 from torch import nn
 
-from mmbook.data.batching import CaptionedScenes
-from mmbook.data.language import describe
-from mmbook.data.render import render
-from mmbook.data.scenes import sample_scenes
 from mmbook.training import TrainingConfig, make_optimizer
+from mmbook.world import CaptionedScenes, describe, render, sample_scenes
 
 BATCH = 64
 STEP, MADE, FETCHED = "one training step", "made from nothing", "taken from a ready set"

@@ -31,14 +31,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmbook.data.corpora import EasyVQA, easy_vqa
-from mmbook.encoders.pretrained import (
+from mmbook.fusion import CrossAttention
+from mmbook.heads import ClassificationHead
+from mmbook.models import MultimodalModel
+from mmbook.pretrained import (
     PretrainedImageEncoder,
     PretrainedTextEncoder,
     keep_features,
 )
-from mmbook.fusion import CrossAttention
-from mmbook.heads import ClassificationHead
-from mmbook.models import MultimodalModel
 from mmbook.training import TrainingConfig, fit
 
 IMAGE_MODEL, TEXT_MODEL = "mobilenet_v2_1.0_224", "all-MiniLM-L6-v2"

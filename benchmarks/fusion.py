@@ -30,15 +30,14 @@ from common import TOKENIZER, Bound, interleaved, ratios, report, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmbook.configuration import Configured
-from mmbook.data.render import render
-from mmbook.data.scenes import COLOURS, SHAPES, Scene, sample_scenes
 from mmbook.encoders import ConvImageEncoder, TextEncoder
 from mmbook.fusion import FUSIONS, fusion
 from mmbook.heads import ClassificationHead
 from mmbook.layers import Attention
 from mmbook.models import MultimodalModel
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
+from mmbook.world import COLOURS, SHAPES, Scene, render, sample_scenes
 
 B, D, HEADS = 16, 128, 4
 SIZES = {"image": (196, 768), "text": (12, 384)}  # tokens, width

@@ -22,10 +22,10 @@ from common import Bound, interleaved, ratios, report, spread, table
 from torch import Tensor, nn
 from transformers import BertConfig, BertLMHeadModel, DynamicCache, EncoderDecoderCache
 
-from mmbook.encoders.text import bert_arguments, copy_bert, copy_bert_attention
 from mmbook.generation import generate
 from mmbook.heads import GenerationHead
 from mmbook.tokens import Tokens
+from mmbook.twins import bert_arguments, copy_bert, copy_bert_attention
 
 PAD, START, END = 0, 1, 2
 VOCABULARY, ROWS, LOOKED_AT = 1000, 8, 36

@@ -34,10 +34,10 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback
 
-from mmbook.data.batching import CaptionedScenes, Collate
-from mmbook.data.scenes import sample_scenes
+from mmbook.data import Collate
 from mmbook.encoders import PatchImageEncoder
 from mmbook.training import ShuffledStream, TrainingConfig, fit, to_device
+from mmbook.world import CaptionedScenes, sample_scenes
 
 OURS, THEIRS = "mmbook.training.fit", "transformers.Trainer"
 COLLATE = Collate(TOKENIZER, max_length=16, pad_to=16)  # shapes stay the same

@@ -53,13 +53,13 @@ from common import Bound, report, spread, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmbook.configuration import build
-from mmbook.data.batching import stack_audio
+from mmbook.data import stack_audio
 from mmbook.data.corpora import EasyVQA, easy_vqa, spoken_digits
 from mmbook.encoders import ConvAudioEncoder, ConvImageEncoder
-from mmbook.encoders.pretrained import PretrainedImageEncoder
 from mmbook.heads import ClassificationHead
 from mmbook.models import Output
+from mmbook.pretrained import PretrainedImageEncoder
+from mmbook.saving import build
 from mmbook.training import TrainingConfig, fit
 
 IMAGE_MODEL = "mobilenet_v2_1.0_224"

@@ -38,8 +38,6 @@ from common import (
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmbook.data.batching import CaptionedScenes
-from mmbook.data.scenes import sample_scenes
 from mmbook.encoders import ConvImageEncoder
 from mmbook.training import (
     ShuffledStream,
@@ -49,6 +47,7 @@ from mmbook.training import (
     make_optimizer,
     to_device,
 )
+from mmbook.world import CaptionedScenes, sample_scenes
 
 DATA = CaptionedScenes(sample_scenes(2000, seed=1))
 BARE, OURS, THEIRS = "bare PyTorch", "mmbook.training.fit", "transformers.Trainer"

@@ -35,16 +35,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
-from mmbook.configuration import Configured
 from mmbook.data.corpora import Photographs, captioned_photographs
-from mmbook.encoders.pretrained import (
+from mmbook.heads import PairHead
+from mmbook.metrics import retrieval
+from mmbook.models import MultimodalModel
+from mmbook.pretrained import (
     PretrainedImageEncoder,
     PretrainedTextEncoder,
     keep_features,
 )
-from mmbook.heads import PairHead
-from mmbook.metrics import retrieval
-from mmbook.models import MultimodalModel
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit
 

@@ -48,16 +48,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, Dataset
 
-from mmbook.data.augment import change_speed
-from mmbook.data.batching import Collate, stack_audio
+from mmbook.data import Collate, change_speed, stack_audio
 from mmbook.data.corpora import spoken_digits
-from mmbook.data.speech import sample_voices, speak
 from mmbook.encoders import SpectrogramAugment, SpectrogramEncoder
-from mmbook.encoders.audio import LogMel
+from mmbook.encoders.spectrogram import LogMel
 from mmbook.fusion import Concatenation
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
 from mmbook.training import TrainingConfig, fit
+from mmbook.world import sample_voices, speak
 
 RATE, MELS, STEPS = 8_000, 40, 64  # steps of the spectrogram, whatever the length
 SPEEDS = (1.0, 0.8, 0.86, 0.93, 1.07, 1.16, 1.25)

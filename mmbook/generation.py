@@ -2,15 +2,14 @@
 
 Greedy, beam search and sampling share one loop: ask the decoder for the next word, with
 a cache, until every sentence has ended. The cache is allocated once; the keys of what
-the decoder looks at are computed once. Chapter 5.2 explains both.
-"""
+the decoder looks at are computed once. Chapter 5.2 explains both."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .heads import Decoder
+from .heads.decoder import Decoder
 from .tokens import Tokens
 
 METHODS = ("greedy", "beam", "sample")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .data.batching import IGNORED
+from .tokens import IGNORED
 
 
 def cross_entropy(

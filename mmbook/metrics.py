@@ -1,8 +1,7 @@
 """Metrics (评价指标): what a caption is worth.
 
 Exact for scenes, where a caption can be parsed and compared with the truth; BLEU and
-CIDEr for free text, where it can only be compared with what people wrote.
-"""
+CIDEr for free text, where it can only be compared with what people wrote."""
 
 from __future__ import annotations
 
@@ -11,15 +10,13 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import permutations
 
 import torch
 from torch import Tensor
 
-from .data.language import Facts, parse
-from .data.scenes import Scene
-
 _PUNCTUATION = "".join(c for c in string.punctuation if c not in "'-.,")
+
+
 _SPLITS = (  # in this order
     (re.compile(f"([{re.escape(_PUNCTUATION)}])"), r" \1 "),
     (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
@@ -72,60 +69,6 @@ def retrieval(scores: Tensor, truth: Tensor | None = None) -> dict[str, float]:
         **{f"R@{k}": (ranks <= k).float().mean().item() for k in (1, 5, 10)},
         "median rank": ranks.median().item(),
     }
-
-
-def attribute_accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict:
-    """How many captions are right about their scene.
-
-    Returns
-    -------
-    dict with shares in [0, 1]: ``exact`` (true, and nothing left out), ``true``
-    (nothing wrong is said), ``parsed`` (a sentence of the grammar at all); ``shapes``,
-    ``colours``, ``sizes``: this attribute is right for all things, in any order;
-    ``relations``: how two things lie to each other is said, and rightly (where the
-    sentence leaves open which thing is which, either reading counts), or there is one
-    thing and no relation is said.
-    """
-    _check_pairs(captions, scenes, "captions", "scenes")
-    rows = [_judge(text, scene) for text, scene in zip(captions, scenes, strict=True)]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-
-
-def _judge(text: str, scene: Scene) -> dict[str, bool]:
-    try:
-        facts = parse(text)
-    except ValueError:
-        names = "exact", "true", "parsed", "shapes", "colours", "sizes", "relations"
-        return dict.fromkeys(names, False)
-    row = {
-        "exact": facts.complete_for(scene),
-        "true": facts.true_of(scene),
-        "parsed": True,
-    }
-    for name in ("shape", "colour", "size"):
-        said = Counter(getattr(thing, name) for thing in facts.things)
-        row[f"{name}s"] = said == Counter(getattr(t, name) for t in scene.things)
-    return {**row, "relations": _relation_is_right(facts, scene)}
-
-
-def _relation_is_right(facts: Facts, scene: Scene) -> bool:
-    """Does the relation hold between the things that are most like the two named?"""
-    if len(scene.things) < 2 or facts.relation is None:
-        return len(scene.things) < 2 and facts.relation is None
-    alike = {
-        pair: sum(
-            getattr(said, name) == getattr(scene.things[i], name)
-            for said, i in zip(facts.things, pair, strict=True)
-            for name in ("shape", "colour", "size")
-        )
-        for pair in permutations(range(len(scene.things)), 2)
-    }
-    best = max(alike.values())
-    return any(
-        scene.relation(*pair) == facts.relation
-        for pair, number in alike.items()
-        if number == best
-    )
 
 
 def words(text: str) -> list[str]:
@@ -300,7 +243,7 @@ def word_error_rate(
     ValueError
         If there are not as many of both, or the truth has no word at all.
     """
-    _check_pairs(hypotheses, references, "hypotheses", "references")
+    check_pairs(hypotheses, references, "hypotheses", "references")
     pairs = [
         (tokenise(said), tokenise(truth))
         for said, truth in zip(hypotheses, references, strict=True)
@@ -312,7 +255,7 @@ def word_error_rate(
 
 
 def _check_references(hypotheses, references) -> None:
-    _check_pairs(hypotheses, references, "hypotheses", "lists of references")
+    check_pairs(hypotheses, references, "hypotheses", "lists of references")
     for number, group in enumerate(references):
         if isinstance(group, str) or not group:
             raise ValueError(
@@ -321,7 +264,7 @@ def _check_references(hypotheses, references) -> None:
             )
 
 
-def _check_pairs(first, second, name: str, other: str) -> None:
+def check_pairs(first, second, name: str, other: str) -> None:
     if not len(first) or len(first) != len(second):
         raise ValueError(
             f"as many {name} as {other} are needed, at least one; got {len(first)} and "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from .configuration import Configured
+from .saving import Configured
 from .tokens import Tokens
 
 

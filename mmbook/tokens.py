@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+IGNORED = -100  # the label that no loss counts; the convention of PyTorch
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -80,3 +82,9 @@ class Tokens:
             raise ValueError(f"tokens of one batch size are needed; got {sorted(rows)}")
         values = torch.cat([part.values for part in parts], dim=1)
         return Tokens(values, torch.cat([part.mask for part in parts], dim=1))
+
+
+def check_width(tokens: Tokens, width: int, reader: str = "this head") -> None:
+    """Raise ValueError if the tokens are not of the width that a reader takes."""
+    if tokens.width != width:
+        raise ValueError(f"{reader} takes tokens of width {width}; got {tokens.width}")

@@ -6,9 +6,6 @@ import itertools
 import pytest
 import torch
 
-from mmbook.configuration import Configured
-from mmbook.data.render import render
-from mmbook.data.scenes import COLOURS, Scene, Thing
 from mmbook.encoders import ConvImageEncoder, TextEncoder
 from mmbook.explain import (
     attention_maps,
@@ -31,7 +28,9 @@ from mmbook.fusion import Concatenation, MergedAttention
 from mmbook.generation import generate
 from mmbook.heads import ClassificationHead, GenerationHead
 from mmbook.models import LanguageModel, MultimodalModel
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
+from mmbook.world import COLOURS, Scene, Thing, render
 
 START, END, PAD = 1, 2, 0
 

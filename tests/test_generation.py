@@ -21,6 +21,7 @@ from mmbook.heads import (
 )
 from mmbook.models import LanguageModel, MultimodalModel
 from mmbook.tokens import Tokens
+from mmbook.twins import generation_head_from_bert
 
 PAD, START, END, V, L = 0, 1, 2, 9, 8
 BATCH = {
@@ -393,7 +394,7 @@ def twins(tmp_path_factory):
         nn.init.normal_(layer.crossattention.output.dense.weight, std=0.2)
     twin.bert.save_pretrained(folder)
     tokens = {"start": START, "end": END, "pad": PAD}
-    head = GenerationHead.from_bert(str(folder), 16, transform=True, **tokens).eval()
+    head = generation_head_from_bert(str(folder), 16, transform=True, **tokens).eval()
     names = ("query", "key", "value")
     with torch.no_grad():
         for layer, block in zip(twin.bert.encoder.layer, head.blocks, strict=True):
@@ -563,7 +564,7 @@ def test_labels_are_ignored_and_no_gradient_is_kept():
 
 
 def test_text_comes_without_special_tokens():
-    from mmbook.data.language import scene_tokenizer
+    from mmbook.world import scene_tokenizer
 
     tokenizer = scene_tokenizer()
     ids = tokenizer(["a red star"])["input_ids"][0]

@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmbook.data.batching import CaptionedScenes, Collate, end_token, start_token
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.scenes import sample_scenes
+from mmbook.data import Collate, end_token, start_token
 from mmbook.encoders import (
     ConvAudioEncoder,
     ConvImageEncoder,
@@ -34,6 +32,7 @@ from mmbook.training import (
     learning_rate,
     make_optimizer,
 )
+from mmbook.world import CaptionedScenes, sample_scenes, scene_tokenizer
 
 DEVICE = os.environ.get("MMBOOK_GPU", "")
 pytestmark = pytest.mark.skipif(not DEVICE, reason="runs on a GPU, with make gpu")

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmbook.encoders import TextEncoder
 from mmbook.fusion import MultimodalConvolution
 from mmbook.heads import (
     ClassificationHead,
@@ -22,6 +21,11 @@ from mmbook.heads import (
 )
 from mmbook.losses import contrastive
 from mmbook.tokens import Tokens
+from mmbook.twins import (
+    generation_head_from_bert,
+    masked_word_head_from_bert,
+    text_encoder_from_bert,
+)
 
 IGNORED = -100
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -207,7 +211,7 @@ def twins(tmp_path_factory):
     """The same decoder in transformers and here."""
     twin, folder = bert_decoder(), tmp_path_factory.mktemp("bert")
     twin.bert.save_pretrained(folder)
-    head = GenerationHead.from_bert(str(folder), context_width=16, transform=True)
+    head = generation_head_from_bert(str(folder), context_width=16, transform=True)
     copy_bert_decoder(twin, head)
     return twin, head.eval(), folder
 
@@ -251,14 +255,14 @@ def test_the_loss_of_a_bert_decoder_equals_transformers(twins):
 
 def test_from_bert_takes_the_first_layers_and_changes(twins):
     *_, folder = twins
-    head = GenerationHead.from_bert(
+    head = generation_head_from_bert(
         str(folder), context_width=5, layers=1, closed=True, start=3, dropout=0.0
     ).eval()
     assert len(head.blocks) == 1 and head.start == 3 and head.embedding.dropout.p == 0
     first, second = (head(Tokens(torch.randn(3, 2, 5)), LABELS)[0] for _ in range(2))
     assert torch.equal(first, second)  # closed eyes: whatever it is shown
     with pytest.raises(ValueError, match=r"layers must be 1 to 2.*got 3"):
-        GenerationHead.from_bert(str(folder), context_width=5, layers=3)
+        generation_head_from_bert(str(folder), context_width=5, layers=3)
 
 
 def test_a_head_from_bert_is_saved_and_loaded_as_any_other(twins, tmp_path):
@@ -665,7 +669,7 @@ def masked_bert(tmp_path_factory):
 
 def test_a_masked_word_head_from_bert_equals_transformers(masked_bert):
     bert, folder = masked_bert
-    encoder, head = TextEncoder.from_bert(folder), MaskedWordHead.from_bert(folder)
+    encoder, head = text_encoder_from_bert(folder), masked_word_head_from_bert(folder)
     assert not head.training
     ids = torch.randint(0, 12, (3, 7))
     mask = torch.arange(7)[None] < torch.tensor([7, 4, 2])[:, None]
@@ -680,7 +684,7 @@ def test_a_bert_without_its_masked_word_head_is_named(masked_bert, tmp_path):
     bert, _ = masked_bert
     bert.bert.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no head for hidden words"):
-        MaskedWordHead.from_bert(str(tmp_path))
+        masked_word_head_from_bert(str(tmp_path))
 
 
 def test_only_words_that_were_asked_for_count_in_the_masked_loss():

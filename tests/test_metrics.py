@@ -6,11 +6,8 @@ import random
 import pytest
 import torch
 
-from mmbook.data.language import describe
-from mmbook.data.scenes import Scene, Thing, sample_scenes
 from mmbook.metrics import (
     accuracy,
-    attribute_accuracy,
     bleu,
     cider,
     edit_distance,
@@ -18,6 +15,7 @@ from mmbook.metrics import (
     word_error_rate,
     words,
 )
+from mmbook.world import Scene, Thing, attribute_accuracy, describe, sample_scenes
 
 WORDS = "a big red dog runs over the wet green grass near one small house".split()
 

@@ -25,10 +25,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
-import mmbook.training as training
-from mmbook.data.batching import CaptionedScenes, Collate
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.scenes import sample_scenes
+from mmbook.data import Collate
 from mmbook.encoders import PatchImageEncoder
 from mmbook.fusion import Concatenation
 from mmbook.generation import generate, to_text
@@ -44,6 +41,9 @@ from mmbook.training import (
     learning_rate,
     make_optimizer,
 )
+from mmbook.world import CaptionedScenes, sample_scenes, scene_tokenizer
+
+checkpointing = sys.modules["mmbook.training.checkpoints"]
 
 pytestmark = pytest.mark.usefixtures("fast_garbage_collection")
 IGNORED = -100
@@ -232,7 +232,7 @@ def distributed(folder, rank, port):
     model.save_pretrained(folder / f"dropping-{rank}")
     torch.distributed.barrier()
     if rank == 0:
-        training._remove(checkpoints(folder / "runs")[-1])
+        checkpointing._remove(checkpoints(folder / "runs")[-1])
     torch.distributed.barrier()
     model, _ = train(captioner(dropout=0.5), folder=str(folder / "runs"), **DROPPING)
     model.save_pretrained(folder / f"resumed-{rank}")
@@ -314,8 +314,8 @@ def killed(folder):
     def kill(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    save = training.save_file
-    training.save_file = lambda tensors, file: (
+    save = checkpointing.save_file
+    checkpointing.save_file = lambda tensors, file: (
         kill() if "step-00000006" in str(file) and "random" in str(file) else None,
         save(tensors, file),
     )

@@ -9,9 +9,7 @@ import math
 from html import escape
 from pathlib import Path
 
-from mmbook.data.language import describe
-from mmbook.data.render import render
-from mmbook.data.scenes import COLOURS, SIZES, Scene, Thing
+from mmbook.world import COLOURS, SIZES, Scene, Thing, describe, render
 
 TARGET = Path(__file__).parent.parent / "_static/front.svg"
 SCENE = Scene(

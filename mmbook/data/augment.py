@@ -1,8 +1,7 @@
 """Sounds changed so that their words stay (音频数据增强): more voices than were recorded.
 
 Chapter 2.3 shows what these changes are worth for a voice that was never heard. What is
-changed on the spectrogram stands in :mod:`mmbook.encoders.augment`.
-"""
+changed on the spectrogram stands in :mod:`mmbook.encoders.augment`."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@
 Captioned photographs come in two forms that most collections use: COCO's (a json with
 ``images`` and ``annotations``) and Flickr8k's (a ``captions.txt`` with a picture's name
 and a caption in each line). Pictures are read when they are asked for. Recorded speech
-is read from wav files by Python's own ``wave``: no other library is needed.
-"""
+is read from wav files by Python's own ``wave``: no other library is needed."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ class Photographs(Dataset):
     captions : the captions of each.
     size : pictures are resized to this shorter side, and cropped to a square.
     features : (files, N, C) outputs of a frozen encoder; if given, they stand in the
-        items instead of pixels (see :func:`mmbook.encoders.pretrained.keep_features`).
+        items instead of pixels (see :func:`mmbook.pretrained.keep_features`).
     """
 
     def __init__(

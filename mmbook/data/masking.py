@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .batching import IGNORED
+from ..tokens import IGNORED
 
 
 def mask_words(

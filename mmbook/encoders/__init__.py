@@ -5,15 +5,3 @@ from .augment import SpectrogramAugment
 from .image import ConvImageEncoder, PatchImageEncoder
 from .text import TextEncoder
 from .video import FrameVideoEncoder, TubeletVideoEncoder
-
-__all__ = [
-    "AudioEncoder",
-    "ConvAudioEncoder",
-    "ConvImageEncoder",
-    "FrameVideoEncoder",
-    "PatchImageEncoder",
-    "SpectrogramAugment",
-    "SpectrogramEncoder",
-    "TextEncoder",
-    "TubeletVideoEncoder",
-]

@@ -4,197 +4,19 @@ A waveform (波形) has 16,000 numbers a second, too many to be tokens. So it be
 picture first, the log-mel spectrogram (对数梅尔谱): how loud each band of frequencies is
 at each moment, in steps that the ear would call equal. Padding stands behind the sound
 and is masked at every step: what an encoder says of a sound does not depend on the
-batch that the sound is in.
-"""
+batch that the sound is in."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..configuration import Configured
-from ..layers import Block
+from ..layers.block import Block
+from ..layers.positions import sinusoids
+from ..saving import Configured
 from ..tokens import Tokens
-
-DECIBELS = 40  # one unit of the log-mel spectrogram
-
-
-def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
-    """Triangles that gather frequencies into bands (梅尔滤波器组): (bins, mels).
-
-    The mel scale of Slaney 1998 is linear up to 1,000 Hz and logarithmic above; the
-    triangles overlap by half, and each has area one. Bins lie 40 Hz apart, from 0 to
-    half the rate: (201, 80) for Whisper's numbers.
-
-    Raises
-    ------
-    ValueError
-        If there are so many bands that one of them falls between two bins.
-    """
-    top = torch.tensor(_to_mel(rate / 2), dtype=torch.float64)
-    edges = _to_hertz(torch.linspace(0, 1, mels + 2, dtype=torch.float64) * top)
-    bins = torch.linspace(0, rate / 2, rate // 80 + 1, dtype=torch.float64)[:, None]
-    left, middle, right = edges[:-2], edges[1:-1], edges[2:]  # each (mels,)
-    rising, falling = (bins - left) / (middle - left), (right - bins) / (right - middle)
-    filters = torch.minimum(rising, falling).clamp(min=0) * 2 / (right - left)
-    if (filters.amax(0) == 0).any():
-        raise ValueError(
-            f"{mels} mel bands are too many for {rate} samples a second: some would "
-            "hold no frequency; ask for fewer"
-        )
-    return filters.float()
-
-
-def _to_mel(hertz: float) -> float:
-    if hertz < 1000:
-        return 3 * hertz / 200
-    return 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
-
-
-def _to_hertz(mel: Tensor) -> Tensor:
-    above = 1000 * torch.exp(math.log(6.4) / 27 * (mel - 15))
-    return torch.where(mel < 15, 200 * mel / 3, above)
-
-
-class LogMel(nn.Module):
-    r"""The log-mel spectrogram of a waveform, as Whisper computes it.
-
-    Windows of 25 ms, one each 10 ms, give the power of each frequency; the mel filters
-    gather it; then, with m the greatest $\log_{10}$ of the whole sound,
-
-    $$x = \tfrac{1}{4} \left( \max(\log_{10} \text{power},\ m - 8) + 4 \right)$$
-
-    so a step of one is a factor of 10,000 in power, and what is 80 dB softer than the
-    loudest moment is cut off. Radford et al. 2022, https://arxiv.org/abs/2212.04356.
-
-    Parameters
-    ----------
-    mels : number of bands.
-    rate : samples a second.
-    """
-
-    def __init__(self, mels: int = 80, rate: int = 16_000):
-        super().__init__()
-        if rate % 200:
-            raise ValueError(f"rate must be a multiple of 200; got {rate}")
-        self.window_length, self.hop = rate // 40, rate // 100  # 25 ms, 10 ms
-        window = torch.hann_window(self.window_length)
-        self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", mel_filters(mels, rate), persistent=False)
-
-    def forward(
-        self, waveform: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(B, S) in [−1, 1] → (B, mels, T), zero where it is padding, and (B, T) bool.
-
-        ``mask`` (B, S) is True for real samples; each full 10 ms makes one step.
-        """
-        check_audio(waveform, mask)
-        lengths = real_lengths(waveform, mask)
-        with torch.autocast(waveform.device.type, enabled=False):
-            wave = _mirrored(waveform.float(), lengths, self.window_length // 2)
-            spectrum = torch.stft(
-                wave,
-                self.window_length,
-                self.hop,
-                window=self.window.float(),
-                center=False,
-                return_complex=True,
-            )[..., : max(1, waveform.shape[1] // self.hop)]
-            power = self.filters.float().T @ spectrum.abs().square()  # (B, mels, T)
-        real = self.frames(lengths, power.shape[-1])
-        return _scaled(power.clamp(min=1e-10).log10(), real), real
-
-    def frames(self, lengths: Tensor, steps: int) -> Tensor:
-        """Which of so many steps hold a sound of that many samples: (B,) → (B, T)."""
-        count = (lengths // self.hop).clamp(min=1).where(lengths > 0, 0)
-        return torch.arange(steps, device=lengths.device) < count[:, None]
-
-
-def log_mel(
-    waveform: Tensor, mask: Tensor | None = None, mels: int = 80, rate: int = 16_000
-) -> tuple[Tensor, Tensor]:
-    """The log-mel spectrogram of (B, S), and its mask: see :class:`LogMel`."""
-    return LogMel(mels, rate).to(waveform.device)(waveform, mask)
-
-
-def _scaled(logarithm: Tensor, real: Tensor) -> Tensor:
-    """Whisper's scale, in which only real moments count: (B, mels, T)."""
-    real = real[:, None]  # (B, 1, T)
-    top = logarithm.masked_fill(~real, -10).amax((1, 2), keepdim=True)
-    return (torch.maximum(logarithm, top - 8) + 4).masked_fill(~real, 0) / 4
-
-
-def normalise_bands(
-    spectrum: Tensor, mask: Tensor | None = None, depth: float = 50.0
-) -> Tensor:
-    """Each band with mean 0 and variance 1 over its own sound (均值方差归一化).
-
-    A microphone multiplies each frequency by a factor; in the logarithm this is a number
-    added to each band, and the mean takes it away. (Applied to cepstra this is known as
-    CMVN.)
-
-    Parameters
-    ----------
-    spectrum, mask : (B, mels, T), as :class:`LogMel` makes it, and (B, T) bool.
-    depth : what is so many decibels softer than the loudest moment is raised to that.
-
-    Returns
-    -------
-    (B, mels, T), zero at padding.
-    """
-    real = torch.ones_like(spectrum[:, :1]) if mask is None else mask[:, None].float()
-    hidden = spectrum.masked_fill(real == 0, -torch.inf)
-    loudest = hidden.amax((1, 2), keepdim=True).clamp(min=-10)
-    raised = torch.maximum(spectrum, loudest - depth / DECIBELS) * real
-    count = real.sum(2, keepdim=True).clamp(min=1)
-    centred = (raised - raised.sum(2, keepdim=True) / count) * real
-    deviation = (centred.square().sum(2, keepdim=True) / count).sqrt()
-    return centred / (deviation + 0.1)  # a band in which nothing happens stays small
-
-
-def real_lengths(waveform: Tensor, mask: Tensor | None) -> Tensor:
-    """The number of real samples of each row: (B,)."""
-    if mask is not None:
-        return mask.sum(1)
-    rows, samples = waveform.shape
-    return torch.full((rows,), samples, device=waveform.device)
-
-
-def _mirrored(waveform: Tensor, lengths: Tensor, half: int) -> Tensor:
-    """Continue each sound by its mirror image at both ends: (B, half + S + half).
-
-    Padding would be silence instead; so a window at the end of a sound sees the same,
-    however much padding stands behind it.
-    """
-    steps = torch.arange(half, device=waveform.device)
-    last = (lengths[:, None] - 1).clamp(min=0)  # (B, 1)
-    before = waveform.gather(1, (half - steps).minimum(last))
-    after = waveform.gather(1, (last - 1 - steps).clamp(min=0))
-    places = torch.arange(waveform.shape[1], device=waveform.device)
-    silent = waveform.masked_fill(places >= lengths[:, None], 0)
-    whole = F.pad(torch.cat([before, silent], dim=1), (0, half))
-    return whole.scatter(1, half + lengths[:, None] + steps, after)
-
-
-def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
-    r"""Positions as waves of growing length (正弦位置编码): (N, D), sines then cosines.
-
-    $$\sin(n / 10000^{k / (D/2 - 1)}),\ \cos(n / 10000^{k / (D/2 - 1)}),
-    \quad k = 0, \dots, D/2 - 1$$
-
-    Nothing is learnt, so there is no longest sound. Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762, in the order that Whisper uses.
-    """
-    half = width // 2
-    slower = torch.exp(
-        -math.log(10_000) / (half - 1) * torch.arange(half, device=device)
-    )
-    angle = torch.arange(length, device=device)[:, None] * slower  # (N, D / 2)
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
+from .spectrogram import LogMel, check_audio, normalise_bands, real_lengths
 
 
 class AudioEncoder(Configured):
@@ -262,24 +84,6 @@ class AudioEncoder(Configured):
             x = block(x, None if mask is None else seen)
         return Tokens(self.norm(x), tokens)
 
-    @classmethod
-    def from_whisper(cls, name_or_folder: str) -> AudioEncoder:
-        """Our encoder with the weights of a Whisper: a folder, or a name on the hub."""
-        whisper = load_whisper(name_or_folder)
-        config = whisper.config
-        encoder = cls(
-            width=config.d_model,
-            layers=config.encoder_layers,
-            heads=config.encoder_attention_heads,
-            mels=config.num_mel_bins,
-            strides=(1, 2),
-            seconds=config.max_source_positions / 50,
-            hidden=config.encoder_ffn_dim,
-            dropout=config.dropout,
-        )
-        copy_whisper(whisper, encoder)
-        return encoder.eval()
-
 
 class ConvAudioEncoder(Configured):
     """Convolutions over the log-mel spectrogram and nothing else: for small data.
@@ -337,7 +141,7 @@ class SpectrogramEncoder(Configured):
     normalise : see :func:`normalise_bands`; False leaves the
         spectrogram as it is.
     augment : changes the spectrogram in training, before it is normalised; a
-        :class:`mmbook.encoders.augment.SpectrogramAugment`.
+        :class:`mmbook.encoders.SpectrogramAugment`.
     """
 
     def __init__(
@@ -412,76 +216,3 @@ def filled_up(waveform: Tensor, mask: Tensor | None, samples: int) -> Tensor:
     if mask is not None:
         waveform = waveform.masked_fill(~mask, 0)
     return F.pad(waveform, (0, samples - waveform.shape[1]))
-
-
-def check_audio(waveform: Tensor, mask: Tensor | None = None) -> None:
-    """Say what is wrong with a batch of waveforms, if anything is.
-
-    Raises
-    ------
-    ValueError
-        If it is not (B, S), not float, empty, or the mask does not fit.
-    """
-    shape = tuple(waveform.shape)
-    if waveform.ndim != 2 or not waveform.shape[1]:
-        hint = ": drop the axis of channels" if waveform.ndim == 3 else ""
-        raise ValueError(f"audio must be (B, S) in [−1, 1]; got {shape}{hint}")
-    if not waveform.is_floating_point():
-        raise ValueError(
-            f"audio must be float in [−1, 1]; got {waveform.dtype}: divide it by its "
-            "largest value, 32768 for int16"
-        )
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != waveform.shape):
-        raise ValueError(
-            f"the mask of the audio must be bool {shape}, True = real; got "
-            f"{mask.dtype} {tuple(mask.shape)}"
-        )
-
-
-def load_whisper(name_or_folder: str):
-    """The transformers ``WhisperEncoder`` of a folder or a hub name, in float32.
-
-    Raises
-    ------
-    ValueError
-        If the checkpoint is not a Whisper, or has another activation than GELU.
-    """
-    from transformers import AutoConfig, WhisperModel
-
-    config = AutoConfig.from_pretrained(name_or_folder)
-    if config.model_type != "whisper":
-        raise ValueError(
-            f"{name_or_folder} is a {config.model_type!r} checkpoint; give a Whisper"
-        )
-    if config.activation_function != "gelu":
-        raise ValueError(
-            f"only Whispers with gelu are known; got {config.activation_function!r}"
-        )
-    return WhisperModel.from_pretrained(name_or_folder, dtype=torch.float32).encoder
-
-
-@torch.no_grad()
-def copy_whisper(whisper, encoder: AudioEncoder) -> None:
-    """Copy the weights of a transformers ``WhisperEncoder`` into ours.
-
-    Its keys have no bias, so ours become zero. Its positions are stored, but they are
-    the same waves as ours; it is an error if they are not.
-    """
-    positions = whisper.embed_positions.weight
-    if not torch.allclose(positions, sinusoids(*positions.shape), atol=1e-3):
-        raise ValueError("the positions of this Whisper are not sinusoids")
-    first, second = encoder.convolutions
-    first.load_state_dict(whisper.conv1.state_dict())
-    second.load_state_dict(whisper.conv2.state_dict())
-    for layer, block in zip(whisper.layers, encoder.blocks, strict=True):
-        source, attention = layer.self_attn, block.attention
-        attention.query.load_state_dict(source.q_proj.state_dict())
-        attention.key.weight.copy_(source.k_proj.weight)
-        attention.key.bias.zero_()
-        attention.value.load_state_dict(source.v_proj.state_dict())
-        attention.out.load_state_dict(source.out_proj.state_dict())
-        block.attention_norm.load_state_dict(layer.self_attn_layer_norm.state_dict())
-        block.feed_forward[0].load_state_dict(layer.fc1.state_dict())
-        block.feed_forward[2].load_state_dict(layer.fc2.state_dict())
-        block.feed_forward_norm.load_state_dict(layer.final_layer_norm.state_dict())
-    encoder.norm.load_state_dict(whisper.layer_norm.state_dict())

@@ -3,8 +3,7 @@
 What tells speakers apart and words not should not count, so it is drawn anew each time:
 the length of the vocal tract, the pace, the microphone, some noise. Chapter 2.3 measures
 what this is worth for a speaker who was never heard. What a waveform itself can undergo
-stands in :mod:`mmbook.data.augment`.
-"""
+stands in :mod:`mmbook.data.augment`."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..configuration import Configured
-from .audio import DECIBELS, _to_hertz, _to_mel
+from ..saving import Configured
+from .spectrogram import DECIBELS, to_hertz, to_mel
 
 
 class SpectrogramAugment(Configured):
@@ -65,9 +64,9 @@ class SpectrogramAugment(Configured):
         self.tract, self.pace, self.shift = tract, pace, shift
         self.colour, self.noise = colour, noise
         self.bands, self.moments = bands, moments
-        self.top = _to_mel(rate / 2)
+        self.top = to_mel(rate / 2)
         steps = torch.linspace(0, 1, mels + 2, dtype=torch.float64)[1:-1]
-        self.register_buffer("centres", _to_hertz(steps * self.top), persistent=False)
+        self.register_buffer("centres", to_hertz(steps * self.top), persistent=False)
 
     def forward(self, spectrum: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, mels, T) and (B, T) → (B, mels, T)."""

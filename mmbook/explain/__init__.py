@@ -27,22 +27,3 @@ from .attribution import (
 from .coalitions import coalitions, shapley
 from .flow import Part, parts
 from .sanity import randomised, rank_correlation
-
-__all__ = [
-    "Part",
-    "attention_maps",
-    "attention_set",
-    "coalitions",
-    "cross_attention",
-    "gradients",
-    "integrated_gradients",
-    "occlusion",
-    "occlusion_maps",
-    "parts",
-    "randomised",
-    "rank_correlation",
-    "rollout",
-    "self_attention",
-    "shapley",
-    "word_scores",
-]

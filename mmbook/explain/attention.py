@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ..heads import GenerationHead
-from ..layers import Attention, Block
+from ..heads.generation import GenerationHead
+from ..layers.attention import Attention
+from ..layers.block import Block
 from .common import check_ids, evaluating, generation_head, inputs
 
 

@@ -2,8 +2,7 @@
 
 A *score* here is any function that takes a batch and gives one number for each row, (B,);
 for example ``lambda batch: model(**batch).logits[:, 3]``. Rows must not know of each
-other, so the model behind it has to be in eval mode, as ``fit`` leaves it.
-"""
+other, so the model behind it has to be in eval mode, as ``fit`` leaves it."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ..data.batching import IGNORED
+from ..tokens import IGNORED
 from .common import check_ids, evaluating, generation_head, inputs, real
 
 Score = Callable[[dict[str, Tensor]], Tensor]

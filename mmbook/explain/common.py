@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from ..data.batching import IGNORED
-from ..heads import GenerationHead
+from ..heads.generation import GenerationHead
+from ..tokens import IGNORED
 
 
 @contextmanager

@@ -49,26 +49,3 @@ def fusion(name: str, **arguments):
     if name not in FUSIONS:
         raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}; got {name!r}")
     return FUSIONS[name](**arguments)
-
-
-__all__ = [
-    "FUSIONS",
-    "Bilinear",
-    "Bottleneck",
-    "CoAttention",
-    "Concatenation",
-    "CrossAttention",
-    "FiLM",
-    "Gated",
-    "LateFusion",
-    "LowRankTensor",
-    "MergedAttention",
-    "MultimodalConvolution",
-    "PerceiverResampler",
-    "Product",
-    "QFormer",
-    "Sum",
-    "TransformerXL",
-    "count_operations",
-    "fusion",
-]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..configuration import Configured
+from ..saving import Configured
 from ..tokens import Tokens
 
 

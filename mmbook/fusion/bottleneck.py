@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..layers import Block
+from ..layers.block import Block
 from ..tokens import Tokens
 from .base import Fusion, at_least_one, repeated
 

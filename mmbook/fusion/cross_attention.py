@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..layers import Block
+from ..layers.block import Block
 from ..tokens import Tokens
 from .base import AttentionFusion
 

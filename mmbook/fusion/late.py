@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..layers import FeedForward
+from ..layers.block import FeedForward
 from ..tokens import Tokens
 from .base import Fusion
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..layers import Attention, FeedForward
+from ..layers.attention import Attention
+from ..layers.block import FeedForward
 from ..tokens import Tokens
 from .base import Fusion, at_least_one, repeated
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import Attention, FeedForward
+from ..layers.attention import Attention
+from ..layers.block import FeedForward
 from ..tokens import Tokens
 from .base import Fusion, at_least_one, repeated
 

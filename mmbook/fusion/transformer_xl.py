@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import FeedForward, wave_angles
+from ..layers.block import FeedForward
+from ..layers.positions import wave_angles
 from ..tokens import Tokens
 from .base import Fusion, at_least_one
 

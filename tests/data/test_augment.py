@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmbook.data.augment import add_noise, change_speed
+from mmbook.data import add_noise, change_speed
 
 
 def tone(hertz, samples=8_000, rate=8_000):

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mmbook.data.batching import (
-    CaptionedScenes,
+from mmbook.data import (
     Collate,
     end_token,
     stack_audio,
@@ -12,9 +11,14 @@ from mmbook.data.batching import (
     start_token,
     token_ids,
 )
-from mmbook.data.language import describe, is_complete, scene_tokenizer
-from mmbook.data.render import render
-from mmbook.data.scenes import sample_scenes
+from mmbook.world import (
+    CaptionedScenes,
+    describe,
+    is_complete,
+    render,
+    sample_scenes,
+    scene_tokenizer,
+)
 
 IGNORED = -100
 TOKENIZER = scene_tokenizer()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmbook.data.batching import Collate
+from mmbook.data import Collate
 from mmbook.data.corpora import (
     Photographs,
     Recordings,
@@ -30,7 +30,7 @@ from mmbook.data.corpora import (
     spoken_digits,
     square,
 )
-from mmbook.data.language import scene_tokenizer
+from mmbook.world import scene_tokenizer
 
 NAMES = [f"{number}.jpg" for number in range(5)]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmbook.data.masking import mask_patches
+from mmbook.data import mask_patches
 
 IMAGE = torch.rand(40, 3, 16, 24, generator=torch.Generator().manual_seed(1))
 

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 import torch
 
-from mmbook.data.batching import IGNORED
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.masking import mask_words
+from mmbook.data import mask_words
+from mmbook.tokens import IGNORED
+from mmbook.world import scene_tokenizer
 
 TOKENIZER = scene_tokenizer(mask=True)
 SPECIAL = set(TOKENIZER.all_special_ids)

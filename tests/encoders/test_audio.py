@@ -8,19 +8,14 @@ import torch
 from torch import nn
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
-from mmbook.data.batching import Collate
-from mmbook.data.scenes import sample_scenes
-from mmbook.data.speech import SpokenScenes, sample_voices
-from mmbook.encoders.audio import (
-    AudioEncoder,
-    ConvAudioEncoder,
-    LogMel,
-    log_mel,
-    mel_filters,
-    sinusoids,
-)
+from mmbook.data import Collate
+from mmbook.encoders import AudioEncoder, ConvAudioEncoder
+from mmbook.encoders.spectrogram import LogMel, log_mel, mel_filters
 from mmbook.heads import ClassificationHead
+from mmbook.layers import sinusoids
 from mmbook.models import MultimodalModel
+from mmbook.twins import audio_encoder_from_whisper
+from mmbook.world import SpokenScenes, sample_scenes, sample_voices
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 EXTRACTOR = WhisperFeatureExtractor()
@@ -152,7 +147,7 @@ def whisper_folder(tmp_path_factory):
 
 def test_from_whisper_equals_whisper(whisper_folder):
     whisper = WhisperModel.from_pretrained(whisper_folder, dtype=torch.float32).eval()
-    ours = AudioEncoder.from_whisper(str(whisper_folder))
+    ours = audio_encoder_from_whisper(str(whisper_folder))
     assert not ours.training and ours.width == 16
     mask = masked([24_000, 16_000])
     waves = noise(2, 24_000) * mask
@@ -171,13 +166,13 @@ def test_from_whisper_equals_whisper(whisper_folder):
 
 
 def test_more_than_whisper_hears_is_named(whisper_folder):
-    ours = AudioEncoder.from_whisper(str(whisper_folder))
+    ours = audio_encoder_from_whisper(str(whisper_folder))
     with pytest.raises(ValueError, match=r"hears 480,000 samples; got 480,001: cut"):
         ours(torch.zeros(1, 480_001))
 
 
 def test_from_whisper_comes_back_from_a_folder_of_ours(whisper_folder, tmp_path):
-    ours = AudioEncoder.from_whisper(str(whisper_folder))
+    ours = audio_encoder_from_whisper(str(whisper_folder))
     ours.samples = 3_200  # less to compute
     ours.save_pretrained(tmp_path)
     again = AudioEncoder.from_pretrained(tmp_path)
@@ -192,17 +187,17 @@ def test_another_kind_of_checkpoint_is_named(whisper_folder, tmp_path):
 
     GPT2Config().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="'gpt2' checkpoint; give a Whisper"):
-        AudioEncoder.from_whisper(str(tmp_path))
+        audio_encoder_from_whisper(str(tmp_path))
     other = WhisperModel.from_pretrained(whisper_folder)
     with torch.no_grad():
         other.encoder.embed_positions.weight[3] += 0.1
     other.save_pretrained(tmp_path / "learnt")
     with pytest.raises(ValueError, match="positions of this Whisper are not sinusoids"):
-        AudioEncoder.from_whisper(str(tmp_path / "learnt"))
+        audio_encoder_from_whisper(str(tmp_path / "learnt"))
     other.config.activation_function = "relu"
     other.save_pretrained(tmp_path / "relu")
     with pytest.raises(ValueError, match="with gelu are known; got 'relu'"):
-        AudioEncoder.from_whisper(str(tmp_path / "relu"))
+        audio_encoder_from_whisper(str(tmp_path / "relu"))
 
 
 def test_positions_are_waves_of_growing_length():

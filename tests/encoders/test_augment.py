@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mmbook.data.batching import stack_audio
+from mmbook.data import stack_audio
 from mmbook.encoders import AudioEncoder, SpectrogramAugment, SpectrogramEncoder
-from mmbook.encoders.audio import LogMel, normalise_bands
+from mmbook.encoders.spectrogram import LogMel, normalise_bands
 from mmbook.fusion import Concatenation
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mmbook.encoders import ConvImageEncoder, PatchImageEncoder
+from mmbook.twins import image_encoder_from_vit
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -70,7 +71,7 @@ def tiny_vit(**changes):
 @pytest.mark.parametrize("changes", [{}, {"layer_norm_eps": 0.1, "patch_size": 4}])
 def test_patch_encoder_equals_transformers_vit(changes):
     vit = tiny_vit(**changes)
-    ours = PatchImageEncoder.from_vit(vit)
+    ours = image_encoder_from_vit(vit)
     image = torch.rand(3, 3, 24, 24)
     expected = vit(pixel_values=2 * image - 1).last_hidden_state  # ViT reads −1 … 1
     tokens = ours(image)
@@ -81,7 +82,7 @@ def test_patch_encoder_equals_transformers_vit(changes):
 
 def test_a_copied_vit_is_one_of_ours_and_no_longer_the_other(tmp_path):
     vit = tiny_vit(hidden_dropout_prob=0.25)
-    ours = PatchImageEncoder.from_vit(vit)
+    ours = image_encoder_from_vit(vit)
     image = torch.rand(2, 3, 24, 24)
     before = ours(image).values
     scramble(vit)
@@ -92,7 +93,7 @@ def test_a_copied_vit_is_one_of_ours_and_no_longer_the_other(tmp_path):
 
 
 def test_a_vit_keeps_its_precision():
-    ours = PatchImageEncoder.from_vit(tiny_vit().double())
+    ours = image_encoder_from_vit(tiny_vit().double())
     assert ours(torch.rand(1, 3, 24, 24).double()).values.dtype == torch.float64
 
 
@@ -106,7 +107,7 @@ def test_a_vit_keeps_its_precision():
 )
 def test_a_vit_that_ours_cannot_be_is_named(changes, words):
     with pytest.raises(ValueError, match=words):
-        PatchImageEncoder.from_vit(tiny_vit(**changes))
+        image_encoder_from_vit(tiny_vit(**changes))
 
 
 def test_what_is_no_vit_is_named():
@@ -116,7 +117,7 @@ def test_what_is_no_vit_is_named():
         vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1
     )
     with pytest.raises(ValueError, match="model_type 'vit' is needed; got 'bert'"):
-        PatchImageEncoder.from_vit(BertModel(config))
+        image_encoder_from_vit(BertModel(config))
 
 
 def test_patches_are_read_row_by_row():

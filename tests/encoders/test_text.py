@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mmbook.encoders import TextEncoder
+from mmbook.twins import text_encoder_from_bert
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -39,7 +40,7 @@ def test_from_bert_equals_bert(bert_folder):
     from transformers import BertModel
 
     bert = BertModel.from_pretrained(bert_folder, dtype=torch.float32).eval()
-    ours = TextEncoder.from_bert(str(bert_folder))
+    ours = text_encoder_from_bert(str(bert_folder))
     assert not ours.training
     ids = torch.randint(0, 30, (3, 7))
     mask = torch.arange(7)[None] < torch.tensor([7, 4, 1])[:, None]
@@ -52,7 +53,7 @@ def test_from_bert_equals_bert(bert_folder):
 
 
 def test_from_bert_comes_back_from_a_folder_of_ours(bert_folder, tmp_path):
-    ours = TextEncoder.from_bert(str(bert_folder))
+    ours = text_encoder_from_bert(str(bert_folder))
     ours.save_pretrained(tmp_path)
     ids = torch.randint(0, 30, (2, 5))
     assert torch.equal(
@@ -64,7 +65,7 @@ def test_from_bert_is_trained_in_float32_whatever_was_saved(bert_folder, tmp_pat
     from transformers import BertModel
 
     BertModel.from_pretrained(bert_folder).bfloat16().save_pretrained(tmp_path)
-    kinds = {p.dtype for p in TextEncoder.from_bert(str(tmp_path)).parameters()}
+    kinds = {p.dtype for p in text_encoder_from_bert(str(tmp_path)).parameters()}
     assert kinds == {torch.float32}
 
 
@@ -84,7 +85,7 @@ def test_from_bert_equals_the_real_minilm():
     bert = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     mask = read["attention_mask"].bool()
     with torch.inference_mode():
-        ours = TextEncoder.from_bert(folder)(read["input_ids"], mask)
+        ours = text_encoder_from_bert(folder)(read["input_ids"], mask)
         expected = bert(**read).last_hidden_state
     torch.testing.assert_close(ours.values[mask], expected[mask], **CLOSE)
 
@@ -94,11 +95,11 @@ def test_another_kind_of_checkpoint_is_named(bert_folder, tmp_path):
 
     GPT2Config().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="'gpt2' checkpoint; give a BERT"):
-        TextEncoder.from_bert(str(tmp_path))
+        text_encoder_from_bert(str(tmp_path))
     other = BertModel.from_pretrained(bert_folder, hidden_act="relu")
     other.save_pretrained(tmp_path / "relu")
     with pytest.raises(ValueError, match="gelu"):
-        TextEncoder.from_bert(str(tmp_path / "relu"))
+        text_encoder_from_bert(str(tmp_path / "relu"))
 
 
 @pytest.mark.parametrize("norm_first", [True, False])

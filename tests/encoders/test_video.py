@@ -17,19 +17,24 @@ from transformers import (
     ViTModel,
 )
 
-from mmbook.encoders.image import ConvImageEncoder, PatchImageEncoder
-from mmbook.encoders.pretrained import PretrainedVideoEncoder, keep_features
+from mmbook.encoders import (
+    ConvImageEncoder,
+    FrameVideoEncoder,
+    PatchImageEncoder,
+    TubeletVideoEncoder,
+)
 from mmbook.encoders.video import (
     DividedBlock,
-    FrameVideoEncoder,
-    TubeletVideoEncoder,
-    copy_timesformer,
-    copy_videomae,
     equally_spaced,
     sinusoids,
+    whole_tubelets,
+)
+from mmbook.pretrained import PretrainedVideoEncoder, keep_features
+from mmbook.twins import (
+    copy_timesformer,
+    copy_videomae,
     timesformer_arguments,
     videomae_arguments,
-    whole_tubelets,
 )
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

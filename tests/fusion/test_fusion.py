@@ -5,8 +5,8 @@ from itertools import combinations
 import pytest
 import torch
 
-from mmbook.configuration import Configured
 from mmbook.fusion import FUSIONS, count_operations, fusion
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
 
 WIDTHS = {"image": 6, "text": 8, "audio": 4}

@@ -12,9 +12,8 @@ from collections import Counter
 from itertools import combinations, product
 from math import log2
 
-from mmbook.data.scenes import COLOURS, SHAPES
-from mmbook.data.tasks import Matching
-from mmbook.exercises import check
+from mmbook.notebook.exercises import check
+from mmbook.world import COLOURS, SHAPES, Matching
 
 
 def mutual_information(pairs):
@@ -40,17 +39,15 @@ def best_accuracy(pairs):
 # %% shared
 import torch
 
-from mmbook.configuration import Configured
-from mmbook.data.batching import Collate
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.render import render
-from mmbook.data.scenes import Scene, sample_scenes
+from mmbook.data import Collate
 from mmbook.encoders import ConvImageEncoder, TextEncoder
 from mmbook.fusion import fusion
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit, to_device
+from mmbook.world import Scene, render, sample_scenes, scene_tokenizer
 
 torch.set_num_threads(1)
 eyes = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")

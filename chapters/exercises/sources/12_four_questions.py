@@ -12,18 +12,16 @@ from collections import Counter
 
 import torch
 
-from mmbook.configuration import Configured
-from mmbook.data.batching import Collate
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.render import render
-from mmbook.data.scenes import COLOURS, sample_scenes
+from mmbook.data import Collate
 from mmbook.encoders import ConvImageEncoder, TextEncoder
-from mmbook.exercises import check
 from mmbook.fusion import FUSIONS, fusion
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
+from mmbook.notebook.exercises import check
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit, to_device
+from mmbook.world import COLOURS, render, sample_scenes, scene_tokenizer
 
 torch.set_num_threads(1)
 

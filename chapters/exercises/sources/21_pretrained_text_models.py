@@ -13,12 +13,10 @@ from math import log
 
 import torch
 
-from mmbook.data.batching import Collate
-from mmbook.data.language import describe, scene_tokenizer
-from mmbook.data.masking import mask_words
-from mmbook.data.scenes import sample_scenes
-from mmbook.exercises import check
+from mmbook.data import Collate, mask_words
 from mmbook.layers import Attention
+from mmbook.notebook.exercises import check
+from mmbook.world import describe, sample_scenes, scene_tokenizer
 
 torch.set_num_threads(1)
 tokenizer = scene_tokenizer(mask=True)
@@ -307,10 +305,10 @@ with check("2.1.5", "BERT by counting") as it:
 # The check wants 80 of 100. Then go on by yourself: look at those that were missed. Could a careful reader find them?
 
 # %% shared
-from mmbook.configuration import Configured
 from mmbook.encoders import TextEncoder
 from mmbook.heads import MaskedWordHead
 from mmbook.models import MultimodalModel
+from mmbook.saving import Configured
 from mmbook.training import TrainingConfig, fit, to_device
 
 

@@ -13,10 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmbook.data.render import render
-from mmbook.data.scenes import SHAPES, Scene, Thing, sample_scenes
 from mmbook.encoders import ConvImageEncoder, PatchImageEncoder
-from mmbook.exercises import check
+from mmbook.notebook.exercises import check
+from mmbook.world import SHAPES, Scene, Thing, render, sample_scenes
 
 torch.set_num_threads(1)
 images = render(sample_scenes(4, seed=22, objects=(2,)))

@@ -13,9 +13,9 @@ from itertools import product
 import torch
 from torch.nn import functional as F
 
-from mmbook.data.speech import Voice, sample_voices, speak
-from mmbook.encoders.audio import log_mel
-from mmbook.exercises import check
+from mmbook.encoders.spectrogram import log_mel
+from mmbook.notebook.exercises import check
+from mmbook.world import Voice, sample_voices, speak
 
 torch.set_num_threads(1)
 

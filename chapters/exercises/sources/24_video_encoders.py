@@ -10,10 +10,9 @@
 import torch
 from torch import nn
 
-from mmbook.data.moving import MovingScenes
-from mmbook.data.scenes import MOTIONS, sample_moving_scenes
 from mmbook.encoders.video import equally_spaced
-from mmbook.exercises import check
+from mmbook.notebook.exercises import check
+from mmbook.world import MOTIONS, MovingScenes, sample_moving_scenes
 
 torch.set_num_threads(1)
 NAMES = list(MOTIONS)
@@ -31,10 +30,10 @@ def moving(count, seed, frames=9):
 # it.
 
 # %% shared
-from mmbook.configuration import Configured
 from mmbook.fusion import fusion
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit
 

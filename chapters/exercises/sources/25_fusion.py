@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmbook.exercises import check
 from mmbook.fusion import FUSIONS, fusion
 from mmbook.fusion.base import Fusion
+from mmbook.notebook.exercises import check
 from mmbook.tokens import Tokens
 
 torch.set_num_threads(1)

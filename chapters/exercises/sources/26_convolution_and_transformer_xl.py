@@ -12,8 +12,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmbook.exercises import check
-from mmbook.fusion import MultimodalConvolution, TransformerXL, transformer_xl
+from mmbook.fusion import (
+    MultimodalConvolution,
+    TransformerXL,
+    transformer_xl,
+)
+from mmbook.notebook.exercises import check
 from mmbook.tokens import Tokens
 
 torch.set_num_threads(1)

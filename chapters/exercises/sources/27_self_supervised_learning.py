@@ -10,11 +10,18 @@
 import torch
 from torch.nn import functional as F
 
-from mmbook.data.language import describe, parse, scene_tokenizer
-from mmbook.data.render import render
-from mmbook.data.scenes import SHAPES, Scene, Thing, sample_scenes
-from mmbook.exercises import check
 from mmbook.losses import contrastive, hard_negatives, sigmoid_contrastive
+from mmbook.notebook.exercises import check
+from mmbook.world import (
+    SHAPES,
+    Scene,
+    Thing,
+    describe,
+    parse,
+    render,
+    sample_scenes,
+    scene_tokenizer,
+)
 
 torch.set_num_threads(1)
 tokenizer = scene_tokenizer()

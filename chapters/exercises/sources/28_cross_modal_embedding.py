@@ -14,12 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
-from mmbook.configuration import Configured
-from mmbook.exercises import check
 from mmbook.heads import SharedSpaceHead
 from mmbook.losses import contrastive
 from mmbook.metrics import retrieval
 from mmbook.models import MultimodalModel
+from mmbook.notebook.exercises import check
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit
 

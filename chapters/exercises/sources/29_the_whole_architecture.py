@@ -9,8 +9,8 @@
 # %% shared
 import torch
 
-from mmbook.exercises import check
 from mmbook.fusion import fusion
+from mmbook.notebook.exercises import check
 from mmbook.tokens import Tokens
 
 torch.set_num_threads(1)

@@ -13,15 +13,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmbook.configuration import Configured
-from mmbook.data.render import render
-from mmbook.data.scenes import sample_scenes
 from mmbook.encoders import ConvImageEncoder
-from mmbook.exercises import check
 from mmbook.finetuning import freeze
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
+from mmbook.notebook.exercises import check
+from mmbook.saving import Configured
 from mmbook.training import TrainingConfig, fit
+from mmbook.world import render, sample_scenes
 
 torch.set_num_threads(1)
 

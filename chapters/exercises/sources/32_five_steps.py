@@ -13,15 +13,14 @@ import torch
 from torch.nn import functional as F
 
 from mmbook import metrics, training
-from mmbook.configuration import Configured
-from mmbook.data.batching import Collate
-from mmbook.data.render import render
-from mmbook.data.scenes import SHAPES, sample_scenes
+from mmbook.data import Collate
 from mmbook.encoders import ConvImageEncoder
-from mmbook.exercises import check
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
+from mmbook.notebook.exercises import check
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
+from mmbook.world import SHAPES, render, sample_scenes
 
 torch.set_num_threads(1)
 eyes = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")

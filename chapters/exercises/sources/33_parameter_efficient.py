@@ -14,17 +14,23 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmbook import training
-from mmbook.data.batching import Collate
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.scenes import COLOURS, SHAPES
+from mmbook.data import Collate
 from mmbook.encoders import TextEncoder
-from mmbook.exercises import check
-from mmbook.finetuning import (LoRALinear, add_adapters, add_ia3, add_lora,
-                               add_prefix, add_prompt, count_parameters,
-                               train_biases)
+from mmbook.finetuning import (
+    LoRALinear,
+    add_adapters,
+    add_ia3,
+    add_lora,
+    add_prefix,
+    add_prompt,
+    count_parameters,
+    train_biases,
+)
 from mmbook.heads import GenerationHead
 from mmbook.layers import Attention
 from mmbook.models import LanguageModel
+from mmbook.notebook.exercises import check
+from mmbook.world import COLOURS, SHAPES, scene_tokenizer
 
 torch.set_num_threads(1)
 

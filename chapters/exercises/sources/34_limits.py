@@ -16,16 +16,21 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmbook import training
-from mmbook.configuration import Configured
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.render import render
-from mmbook.data.scenes import COLOURS, SHAPES, Scene, sample_scenes
 from mmbook.encoders import ConvImageEncoder, TextEncoder
-from mmbook.exercises import check
 from mmbook.fusion import fusion
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
+from mmbook.notebook.exercises import check
+from mmbook.saving import Configured
 from mmbook.tokens import Tokens
+from mmbook.world import (
+    COLOURS,
+    SHAPES,
+    Scene,
+    render,
+    sample_scenes,
+    scene_tokenizer,
+)
 
 torch.set_num_threads(1)
 NAMES = list(COLOURS)

@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from mmbook import explain
-from mmbook.data.render import render
-from mmbook.data.scenes import sample_scenes
-from mmbook.exercises import check
+from mmbook.notebook.exercises import check
+from mmbook.world import render, sample_scenes
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -9,10 +9,9 @@
 # %% shared
 import torch
 
-from mmbook.checks import numerical_gradient
-from mmbook.data.render import render
-from mmbook.data.scenes import sample_scenes
-from mmbook.exercises import check
+from mmbook.notebook.exercises import check
+from mmbook.notebook.gradients import numerical_gradient
+from mmbook.world import render, sample_scenes
 
 torch.set_num_threads(1)
 float64 = torch.float64

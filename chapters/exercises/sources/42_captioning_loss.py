@@ -14,18 +14,22 @@ from itertools import product
 import torch
 from torch.nn import functional as F
 
-from mmbook import metrics, training
-from mmbook.data.batching import CaptionedScenes, Collate, stack_images
-from mmbook.data.language import scene_tokenizer
-from mmbook.data.scenes import sample_scenes
+from mmbook import training
+from mmbook.data import Collate, stack_images
 from mmbook.encoders import ConvImageEncoder
-from mmbook.exercises import check
 from mmbook.fusion import fusion
 from mmbook.generation import generate, to_text
 from mmbook.heads import GenerationHead
 from mmbook.losses import cross_entropy
 from mmbook.models import MultimodalModel, Output
+from mmbook.notebook.exercises import check
 from mmbook.tokens import Tokens
+from mmbook.world import (
+    CaptionedScenes,
+    attribute_accuracy,
+    sample_scenes,
+    scene_tokenizer,
+)
 
 torch.set_num_threads(1)
 tokenizer = scene_tokenizer()
@@ -450,7 +454,7 @@ with check("4.2.6", "Noise in what is read") as it:
         said = to_text(generate(model, {"image": image}, 24), tokenizer)
         rows = [text.split() for text in said]
         twice = sum(len(s) > 5 and s[:4] == s[-4:] for s in rows) / len(rows)
-        exact = metrics.attribute_accuracy(said, world.scenes)["exact"]
+        exact = attribute_accuracy(said, world.scenes)["exact"]
         it.true(f"share {share}: exact {exact:.0%}, twice the same "
                 f"{twice:.0%}", exact > 0.1)
 

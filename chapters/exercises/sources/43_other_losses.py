@@ -13,9 +13,9 @@ import math
 import torch
 from torch.nn import functional as F
 
-from mmbook.checks import numerical_gradient
-from mmbook.exercises import check
 from mmbook.losses import contrastive
+from mmbook.notebook.exercises import check
+from mmbook.notebook.gradients import numerical_gradient
 
 torch.set_num_threads(1)
 

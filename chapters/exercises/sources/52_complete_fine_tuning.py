@@ -14,15 +14,20 @@ import torch
 from torch.nn import functional as F
 
 from mmbook import metrics, training
-from mmbook.data.batching import CaptionedScenes, Collate, stack_images
-from mmbook.data.language import describe, scene_tokenizer
-from mmbook.data.scenes import sample_scenes
+from mmbook.data import Collate, stack_images
 from mmbook.encoders import ConvImageEncoder
-from mmbook.exercises import check
 from mmbook.fusion import fusion
 from mmbook.generation import generate, to_text
 from mmbook.heads import GenerationHead
 from mmbook.models import MultimodalModel
+from mmbook.notebook.exercises import check
+from mmbook.world import (
+    CaptionedScenes,
+    attribute_accuracy,
+    describe,
+    sample_scenes,
+    scene_tokenizer,
+)
 
 torch.set_num_threads(1)
 tokenizer = scene_tokenizer()
@@ -443,7 +448,7 @@ with check("5.2.5", "A liar and a paraphraser") as it:
                             for seed, scene in enumerate(scenes)]}
     for name, captions in said.items():
         bleu[name] = metrics.bleu(captions, [[t] for t in references])
-        shares = metrics.attribute_accuracy(captions, scenes)
+        shares = attribute_accuracy(captions, scenes)
         exact[name] = shares["exact"]
     it.prediction("BLEU of the liar", guess_liar, bleu["liar"])
     it.prediction("BLEU of the paraphraser", guess_paraphraser,
@@ -518,7 +523,7 @@ def exact_captions(model, dataset):
     pictures = [dataset.picture(i) for i in range(len(dataset))]
     ids = generate(model, {"image": stack_images(pictures)}, 24)
     said = to_text(ids, tokenizer)
-    return metrics.attribute_accuracy(said, dataset.scenes)["exact"]
+    return attribute_accuracy(said, dataset.scenes)["exact"]
 
 
 with check("5.2.6", "Only the bridge") as it:

@@ -1,0 +1,193 @@
+"""The log-mel spectrogram (对数梅尔谱): how loud each band of frequencies is at each moment."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DECIBELS = 40  # one unit of the log-mel spectrogram
+
+
+def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
+    """Triangles that gather frequencies into bands (梅尔滤波器组): (bins, mels).
+
+    The mel scale of Slaney 1998 is linear up to 1,000 Hz and logarithmic above; the
+    triangles overlap by half, and each has area one. Bins lie 40 Hz apart, from 0 to
+    half the rate: (201, 80) for Whisper's numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are so many bands that one of them falls between two bins.
+    """
+    top = torch.tensor(to_mel(rate / 2), dtype=torch.float64)
+    edges = to_hertz(torch.linspace(0, 1, mels + 2, dtype=torch.float64) * top)
+    bins = torch.linspace(0, rate / 2, rate // 80 + 1, dtype=torch.float64)[:, None]
+    left, middle, right = edges[:-2], edges[1:-1], edges[2:]  # each (mels,)
+    rising, falling = (bins - left) / (middle - left), (right - bins) / (right - middle)
+    filters = torch.minimum(rising, falling).clamp(min=0) * 2 / (right - left)
+    if (filters.amax(0) == 0).any():
+        raise ValueError(
+            f"{mels} mel bands are too many for {rate} samples a second: some would "
+            "hold no frequency; ask for fewer"
+        )
+    return filters.float()
+
+
+def to_mel(hertz: float) -> float:
+    if hertz < 1000:
+        return 3 * hertz / 200
+    return 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
+
+
+def to_hertz(mel: Tensor) -> Tensor:
+    above = 1000 * torch.exp(math.log(6.4) / 27 * (mel - 15))
+    return torch.where(mel < 15, 200 * mel / 3, above)
+
+
+class LogMel(nn.Module):
+    r"""The log-mel spectrogram of a waveform, as Whisper computes it.
+
+    Windows of 25 ms, one each 10 ms, give the power of each frequency; the mel filters
+    gather it; then, with m the greatest $\log_{10}$ of the whole sound,
+
+    $$x = \tfrac{1}{4} \left( \max(\log_{10} \text{power},\ m - 8) + 4 \right)$$
+
+    so a step of one is a factor of 10,000 in power, and what is 80 dB softer than the
+    loudest moment is cut off. Radford et al. 2022, https://arxiv.org/abs/2212.04356.
+
+    Parameters
+    ----------
+    mels : number of bands.
+    rate : samples a second.
+    """
+
+    def __init__(self, mels: int = 80, rate: int = 16_000):
+        super().__init__()
+        if rate % 200:
+            raise ValueError(f"rate must be a multiple of 200; got {rate}")
+        self.window_length, self.hop = rate // 40, rate // 100  # 25 ms, 10 ms
+        window = torch.hann_window(self.window_length)
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", mel_filters(mels, rate), persistent=False)
+
+    def forward(
+        self, waveform: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, S) in [−1, 1] → (B, mels, T), zero where it is padding, and (B, T) bool.
+
+        ``mask`` (B, S) is True for real samples; each full 10 ms makes one step.
+        """
+        check_audio(waveform, mask)
+        lengths = real_lengths(waveform, mask)
+        with torch.autocast(waveform.device.type, enabled=False):
+            wave = _mirrored(waveform.float(), lengths, self.window_length // 2)
+            spectrum = torch.stft(
+                wave,
+                self.window_length,
+                self.hop,
+                window=self.window.float(),
+                center=False,
+                return_complex=True,
+            )[..., : max(1, waveform.shape[1] // self.hop)]
+            power = self.filters.float().T @ spectrum.abs().square()  # (B, mels, T)
+        real = self.frames(lengths, power.shape[-1])
+        return _scaled(power.clamp(min=1e-10).log10(), real), real
+
+    def frames(self, lengths: Tensor, steps: int) -> Tensor:
+        """Which of so many steps hold a sound of that many samples: (B,) → (B, T)."""
+        count = (lengths // self.hop).clamp(min=1).where(lengths > 0, 0)
+        return torch.arange(steps, device=lengths.device) < count[:, None]
+
+
+def log_mel(
+    waveform: Tensor, mask: Tensor | None = None, mels: int = 80, rate: int = 16_000
+) -> tuple[Tensor, Tensor]:
+    """The log-mel spectrogram of (B, S), and its mask: see :class:`LogMel`."""
+    return LogMel(mels, rate).to(waveform.device)(waveform, mask)
+
+
+def _scaled(logarithm: Tensor, real: Tensor) -> Tensor:
+    """Whisper's scale, in which only real moments count: (B, mels, T)."""
+    real = real[:, None]  # (B, 1, T)
+    top = logarithm.masked_fill(~real, -10).amax((1, 2), keepdim=True)
+    return (torch.maximum(logarithm, top - 8) + 4).masked_fill(~real, 0) / 4
+
+
+def normalise_bands(
+    spectrum: Tensor, mask: Tensor | None = None, depth: float = 50.0
+) -> Tensor:
+    """Each band with mean 0 and variance 1 over its own sound (均值方差归一化).
+
+    A microphone multiplies each frequency by a factor; in the logarithm this is a number
+    added to each band, and the mean takes it away. (Applied to cepstra this is known as
+    CMVN.)
+
+    Parameters
+    ----------
+    spectrum, mask : (B, mels, T), as :class:`LogMel` makes it, and (B, T) bool.
+    depth : what is so many decibels softer than the loudest moment is raised to that.
+
+    Returns
+    -------
+    (B, mels, T), zero at padding.
+    """
+    real = torch.ones_like(spectrum[:, :1]) if mask is None else mask[:, None].float()
+    hidden = spectrum.masked_fill(real == 0, -torch.inf)
+    loudest = hidden.amax((1, 2), keepdim=True).clamp(min=-10)
+    raised = torch.maximum(spectrum, loudest - depth / DECIBELS) * real
+    count = real.sum(2, keepdim=True).clamp(min=1)
+    centred = (raised - raised.sum(2, keepdim=True) / count) * real
+    deviation = (centred.square().sum(2, keepdim=True) / count).sqrt()
+    return centred / (deviation + 0.1)  # a band in which nothing happens stays small
+
+
+def real_lengths(waveform: Tensor, mask: Tensor | None) -> Tensor:
+    """The number of real samples of each row: (B,)."""
+    if mask is not None:
+        return mask.sum(1)
+    rows, samples = waveform.shape
+    return torch.full((rows,), samples, device=waveform.device)
+
+
+def _mirrored(waveform: Tensor, lengths: Tensor, half: int) -> Tensor:
+    """Continue each sound by its mirror image at both ends: (B, half + S + half).
+
+    Padding would be silence instead; so a window at the end of a sound sees the same,
+    however much padding stands behind it.
+    """
+    steps = torch.arange(half, device=waveform.device)
+    last = (lengths[:, None] - 1).clamp(min=0)  # (B, 1)
+    before = waveform.gather(1, (half - steps).minimum(last))
+    after = waveform.gather(1, (last - 1 - steps).clamp(min=0))
+    places = torch.arange(waveform.shape[1], device=waveform.device)
+    silent = waveform.masked_fill(places >= lengths[:, None], 0)
+    whole = F.pad(torch.cat([before, silent], dim=1), (0, half))
+    return whole.scatter(1, half + lengths[:, None] + steps, after)
+
+
+def check_audio(waveform: Tensor, mask: Tensor | None = None) -> None:
+    """Say what is wrong with a batch of waveforms, if anything is.
+
+    Raises
+    ------
+    ValueError
+        If it is not (B, S), not float, empty, or the mask does not fit.
+    """
+    shape = tuple(waveform.shape)
+    if waveform.ndim != 2 or not waveform.shape[1]:
+        hint = ": drop the axis of channels" if waveform.ndim == 3 else ""
+        raise ValueError(f"audio must be (B, S) in [−1, 1]; got {shape}{hint}")
+    if not waveform.is_floating_point():
+        raise ValueError(
+            f"audio must be float in [−1, 1]; got {waveform.dtype}: divide it by its "
+            "largest value, 32768 for int16"
+        )
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != waveform.shape):
+        raise ValueError(
+            f"the mask of the audio must be bool {shape}, True = real; got "
+            f"{mask.dtype} {tuple(mask.shape)}"
+        )

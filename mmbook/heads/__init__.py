@@ -1,0 +1,11 @@
+"""Heads (任务头): what a model does with its tokens. One file a head."""
+
+from .classification import ClassificationHead
+from .conv_generation import ConvGenerationHead
+from .ctc import CTCHead
+from .decoder import Decoder, StreamCache
+from .embedding import EmbeddingHead
+from .generation import GenerationHead
+from .masked_word import MaskedWordHead
+from .shared_space import PairHead, SharedSpaceHead
+from .transformer_xl import TransformerXLGenerationHead

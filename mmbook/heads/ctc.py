@@ -1,0 +1,73 @@
+"""Symbols in time order from a sound (连接时序分类)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..saving import Configured
+from ..tokens import IGNORED, Tokens, check_width
+
+
+class CTCHead(Configured):
+    r"""One symbol or a blank at each token, in time order (连接时序分类): speech to text.
+
+    Nobody says at which moment a word is spoken. So all ways to spread the labels over
+    the tokens count together:
+
+    $$\mathcal{L} = -\frac{1}{n} \log \sum_{\pi:\, \mathrm{collapse}(\pi) = y}
+    \prod_t p_t(\pi_t)$$
+
+    where collapse merges what is repeated and then drops blanks. Graves et al. 2006,
+    https://doi.org/10.1145/1143844.1143891.
+
+    Labels are (B, L), ended by ``end`` and −100 behind, as ``Collate`` makes them.
+    The end is not spoken, so it is not aligned; it counts in n as in all losses of the
+    book. A sound with fewer tokens than labels cannot say them: its loss is infinite.
+
+    Parameters
+    ----------
+    width, vocabulary_size : D of the tokens, V.
+    blank : the number that stands for "nothing new"; the padding's, which is no word.
+    end : the number that ends the labels; None if nothing does.
+    """
+
+    def __init__(
+        self, width: int, vocabulary_size: int, blank: int = 0, end: int | None = 2
+    ):
+        super().__init__()
+        self.blank, self.end = blank, end
+        self.symbols = nn.Linear(width, vocabulary_size)
+
+    def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
+        """Logits (B, N, V), and the loss if there are labels (B, L)."""
+        check_width(tokens, self.symbols.in_features)
+        logits = self.symbols(tokens.values)
+        if labels is None:
+            return logits, None
+        return logits, self._loss(logits, tokens.mask, labels, items)
+
+    def _loss(self, logits: Tensor, mask: Tensor, labels: Tensor, items) -> Tensor:
+        if labels.ndim != 2 or len(labels) != len(logits):
+            raise ValueError(
+                f"labels must be (B, L) with B = {len(logits)}; got "
+                f"{tuple(labels.shape)}"
+            )
+        real = labels != IGNORED
+        spoken = real if self.end is None else real & (labels != self.end)
+        total = F.ctc_loss(
+            logits.float().log_softmax(-1).transpose(0, 1),  # (N, B, V)
+            labels.masked_fill(~spoken, self.blank),
+            mask.sum(1),
+            spoken.sum(1),
+            self.blank,
+            reduction="sum",
+        )
+        return total / (real.sum().clamp(min=1) if items is None else items)
+
+    def greedy(self, tokens: Tokens) -> list[list[int]]:
+        """The likeliest symbol of each token, collapsed: the ids of each row."""
+        best = self(tokens)[0].argmax(-1)  # (B, N)
+        before = F.pad(best, (1, 0), value=self.blank)[:, :-1]
+        kept = tokens.mask & (best != self.blank) & (best != before)
+        return [row[keep].tolist() for row, keep in zip(best, kept, strict=True)]

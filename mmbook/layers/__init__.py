@@ -1,0 +1,6 @@
+"""Layers (层) that all parts share: attention and its cache, the block, words, positions."""
+
+from .attention import Attention, AttentionCache, DecoderCache
+from .block import Block, FeedForward
+from .positions import sinusoids, wave_angles
+from .words import TextEmbedding, check_ids

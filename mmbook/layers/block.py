@@ -1,0 +1,96 @@
+"""The transformer block: attention, a feed-forward layer, a norm before each."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .attention import Attention, AttentionCache
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between them: (…, D) → (…, hidden) → (…, D)."""
+
+    def __init__(self, width: int, hidden: int | None = None, dropout: float = 0.0):
+        hidden = hidden or 4 * width
+        super().__init__(
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, width),
+            nn.Dropout(dropout),
+        )
+
+
+class Block(nn.Module):
+    """One transformer layer: look at oneself, look at a context if there is one, think.
+
+    ``norm_first=True`` normalises before each part and adds its result (pre-norm, GPT-2,
+    ViT); ``norm_first=False`` adds first and normalises the sum (post-norm, BERT).
+
+    Parameters
+    ----------
+    width, heads : D and the number of heads.
+    hidden : width of the feed-forward layer, 4 D if not given.
+    context_width : width of the context; None makes a block without cross-attention.
+    eps : of the layer norms.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int | None = None,
+        context_width: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = True,
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        self.norm_first = norm_first
+        self.attention = Attention(width, heads, dropout=dropout)
+        self.attention_norm = nn.LayerNorm(width, eps=eps)
+        self.cross = self.cross_norm = None
+        if context_width is not None:
+            self.cross = Attention(width, heads, context_width, dropout)
+            self.cross_norm = nn.LayerNorm(width, eps=eps)
+        self.feed_forward = FeedForward(width, hidden, dropout)
+        self.feed_forward_norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        cache: AttentionCache | None = None,
+        context_cache: AttentionCache | None = None,
+    ) -> Tensor:
+        """(B, N, D) → (B, N, D); without a context the cross-attention is left out.
+
+        Where ``context_mask`` shows nothing at all, cross-attention adds nothing.
+        """
+        x = self._add(
+            x,
+            self.attention_norm,
+            lambda h: self.dropout(
+                self.attention(h, mask=mask, causal=causal, cache=cache)
+            ),
+        )
+        if self.cross is not None and context is not None:
+            x = self._add(
+                x,
+                self.cross_norm,
+                lambda h: self.dropout(
+                    self._found(h, context, context_mask, context_cache)
+                ),
+            )
+        return self._add(x, self.feed_forward_norm, self.feed_forward)
+
+    def _found(self, h: Tensor, context: Tensor, mask: Tensor | None, cache) -> Tensor:
+        """What cross-attention finds; zero in rows where there is nothing to look at."""
+        found = self.cross(h, context, mask, cache=cache)
+        return found if mask is None else found * mask.any(1)[:, None, None]
+
+    def _add(self, x: Tensor, norm: nn.LayerNorm, part) -> Tensor:
+        return x + part(norm(x)) if self.norm_first else norm(x + part(x))

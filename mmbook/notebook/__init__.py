@@ -1,0 +1,1 @@
+"""What the notebooks use beside the models: plots, exercises, checks of gradients."""

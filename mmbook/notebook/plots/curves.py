@@ -1,0 +1,186 @@
+"""Curves of a training, and methods compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib import ticker
+
+from .style import (
+    BLUE,
+    COLOURS,
+    INK,
+    MARKERS,
+    VERMILION,
+    WIDTH,
+    Plot,
+    styled,
+    subplots,
+)
+
+
+@styled
+def plot_history(history) -> Plot:
+    """How a training run went: loss, learning rate, validation metrics.
+
+    Parameters
+    ----------
+    history : a :class:`mmbook.training.History`. The loss is drawn on a logarithmic
+        scale, as measured (faint) and smoothed; a validated ``loss`` beside it; other
+        validated metrics in a panel of their own.
+    """
+    if not history.steps:
+        raise ValueError("nothing to plot: the history has no steps")
+    validated = _validated(history.validations)
+    validation_loss = validated.pop("loss", None)
+    figure = Plot(figsize=(WIDTH, 2.9), layout="constrained")
+    ratios = {"width_ratios": [3, 2]} if validated else {}
+    grid = figure.add_gridspec(2, 2 if validated else 1, height_ratios=[4, 1], **ratios)
+    loss, rate = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+    steps = np.array([record["step"] + 1 for record in history.steps])
+    _draw_loss(loss, steps, np.array(history["loss"]), validation_loss)
+    some = np.unique(np.linspace(0, len(steps) - 1, 120).astype(int))
+    rates = np.array(history["learning_rate"])[some]
+    rate.plot(steps[some], rates, color=INK, linewidth=1.2)
+    rate.fill_between(steps[some], rates, color=INK, alpha=0.15, linewidth=0)
+    rate.set(title="learning rate", xlabel="step", ylim=(0, None))
+    rate.yaxis.set_major_locator(ticker.MaxNLocator(1))
+    rate.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    loss.tick_params(labelbottom=False)
+    for axes in (loss, rate):
+        axes.set_xlim(0, steps[-1] * 1.01)
+    if validated:
+        _draw_metrics(figure.add_subplot(grid[:, 1]), validated)
+    return figure
+
+
+def _validated(validations: list[dict]) -> dict[str, list[tuple[float, float]]]:
+    """(step, value) of each validated metric, by its name."""
+    series: dict[str, list] = {}
+    for record in validations:
+        for name, value in record.items():
+            if name != "step":
+                series.setdefault(name, []).append((record["step"], value))
+    return series
+
+
+def _draw_loss(axes, steps, loss, validation) -> None:
+    positive = bool((loss > 0).all())
+    if positive:
+        axes.set_yscale("log")
+        decades = np.log10(loss.max() / loss.min())
+        subs = (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=10))
+        axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    at, low, middle, high = _thinned(steps, loss, positive)
+    axes.fill_between(at, low, high, color=BLUE, alpha=0.28, linewidth=0.6)
+    axes.plot(at, middle, color=BLUE, label="training")
+    if validation:
+        at, values = zip(*validation, strict=True)
+        axes.plot(at, values, "s", color=VERMILION, label="validation", clip_on=False)
+        axes.legend(loc="upper right")
+    axes.set_title("loss")
+
+
+def _thinned(steps, values, logarithmic: bool, points: int = 120):
+    """At most ``points`` places: lowest, smoothed and highest value around each."""
+    reach = max(1, len(steps) // 50)
+    smooth = np.log(values) if logarithmic else values
+    window = np.hanning(2 * reach + 3)[1:-1]
+    ones = np.convolve(np.ones(len(steps)), window, "full")[reach : reach + len(steps)]
+    smooth = np.convolve(smooth, window, "full")[reach : reach + len(steps)] / ones
+    smooth = np.exp(smooth) if logarithmic else smooth
+    edges = np.linspace(0, len(steps), min(points, len(steps)) + 1).astype(int)
+    parts = [
+        (steps[a], values[a:b].min(), smooth[a], values[a:b].max())
+        for a, b in pairwise(edges)
+    ]
+    return np.array(parts).T
+
+
+def _draw_metrics(axes, validated: dict) -> None:
+    for number, (name, points) in enumerate(validated.items()):
+        at, values = zip(*points, strict=True)
+        turn = (number + 2) % len(COLOURS)  # blue and vermilion are the loss's
+        style = {"color": COLOURS[turn], "marker": MARKERS[turn], "clip_on": False}
+        axes.plot(at, values, label=name, **style)
+    only = f": {name}" if len(validated) == 1 else ""
+    axes.set(title=f"validation{only}", xlabel="step")
+    axes.set_xlim(left=0)
+    values = [value for points in validated.values() for _, value in points]
+    if min(values) >= 0 and max(values) <= 1:
+        axes.set_ylim(-0.02, 1.03)
+    if not only:
+        axes.legend(loc="best")
+
+
+@styled
+def plot_comparison(
+    results: Mapping[str, Sequence[float]],
+    label: str = "accuracy",
+    chance: float | None = None,
+    limits: tuple[float, float] | None = None,
+    number: str = "{:.2f}",
+) -> Plot:
+    """Compare methods by their results over seeds: each seed a dot, the mean a bar.
+
+    Parameters
+    ----------
+    results : for each name, one number per seed.
+    label : what was measured.
+    chance : what guessing would reach: a dashed line.
+    limits : of the axis; 0 to 1 if all results lie there.
+    number : how the mean at the right is written. Behind it stands the standard
+        deviation over seeds, if there is more than one.
+    """
+    values = {name: np.atleast_1d(np.asarray(v, float)) for name, v in results.items()}
+    if not values or any(v.size == 0 for v in values.values()):
+        raise ValueError(f"every method needs at least one result; got {dict(results)}")
+    everything = np.concatenate([*values.values(), np.array([0.0, chance or 0.0])])
+    inside = everything.min() >= 0 and everything.max() <= 1
+    low, high = limits or ((0, 1) if inside else _around(everything))
+    figure, axes = subplots(height=0.62 + 0.36 * len(values))
+    for row, seeds in enumerate(values.values()):
+        colour = COLOURS[row % len(COLOURS)]
+        axes.barh(row, seeds.mean() - low, 0.6, low, color=colour, alpha=0.3)
+        axes.plot([seeds.mean()] * 2, [row - 0.3, row + 0.3], color=colour)
+        dots = {"color": colour, "markersize": 4, "clip_on": False}
+        axes.plot(seeds, row + _spread(len(seeds)), "o", **dots)
+        text = number.format(seeds.mean())
+        if len(seeds) > 1:
+            text += " ± " + number.format(seeds.std(ddof=1))
+        axes.annotate(
+            text, (1.02, row), xycoords=("axes fraction", "data"), va="center_baseline"
+        )
+    if chance is not None:
+        axes.axvline(
+            chance, zorder=1.5, color=INK, linestyle=(0, (4, 3)), linewidth=1.2
+        )
+        axes.annotate(
+            "chance",
+            (chance, 1),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            xytext=(0, 3),
+            textcoords="offset points",
+            size=8.5,
+        )
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set(xlim=(low, high), ylim=(len(values) - 0.5, -0.5), xlabel=label)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def _around(values: np.ndarray) -> tuple[float, float]:
+    room = 0.05 * (values.max() - values.min() or 1.0)
+    low = values.min() - room if values.min() < 0 else 0.0
+    return low, values.max() + room
+
+
+def _spread(count: int) -> np.ndarray:
+    """Small shifts, so that equal results do not hide each other."""
+    return np.linspace(-0.15, 0.15, count) if count > 1 else np.zeros(1)

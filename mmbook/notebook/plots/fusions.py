@@ -1,0 +1,114 @@
+"""Fusions side by side, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from .diagrams import arrow
+from .style import COLOURS, INK, WIDTH, Plot, styled, text_width, wrap
+
+
+@styled
+def draw_fusions(flows: Sequence[tuple], columns: int = 2) -> Plot:
+    """How tokens flow through fusions: in at the left, out at the right.
+
+    A square is a token. Those that go in have the colour of their modality; one that
+    comes out has a stripe in the colour of each modality that it knows of.
+
+    Parameters
+    ----------
+    flows : for each fusion its name, the number of tokens of each modality that goes
+        in, a text for the operation, and for each token that comes out the names of the
+        modalities on which it depends.
+    columns : how many fusions stand beside each other.
+    """
+    if not flows or not all(out for *_, out in flows):
+        raise ValueError("nothing to draw: each fusion needs tokens that come out")
+    names = list(dict.fromkeys(name for _, given, _, _ in flows for name in given))
+    colours = dict(zip(names, COLOURS, strict=False))
+    rows = [flows[i : i + columns] for i in range(0, len(flows), columns)]
+    tall = [max(map(_flow_height, row)) + 0.42 for row in rows]
+    figure = Plot(figsize=(WIDTH, sum(tall) + 0.25))
+    axes = figure.add_axes([0, 0, 1, 1])
+    axes.set(xlim=(0, WIDTH), ylim=(sum(tall) + 0.25, 0))
+    axes.axis("off")
+    top = 0.0
+    for row, height in zip(rows, tall, strict=True):
+        for number, flow in enumerate(row):
+            _draw_fusion(
+                axes, flow, WIDTH / columns * number + 0.1, top, height, colours
+            )
+        top += height
+    _token_legend(axes, colours, top + 0.06)
+    return figure
+
+
+_SIDE, _PITCH, _ROW = 0.088, 0.108, 6  # of a token's square, in inches; tokens in a row
+
+
+def _block_height(tokens: int) -> float:
+    return -(-tokens // _ROW) * _PITCH
+
+
+def _flow_height(flow: tuple) -> float:
+    _, given, _, out = flow
+    return max(
+        sum(_block_height(n) + 0.07 for n in given.values()), _block_height(len(out))
+    )
+
+
+def _draw_fusion(axes, flow, left, top, height, colours) -> None:
+    """One fusion: tokens, a box with the operation, tokens."""
+    name, given, operation, out = flow
+    axes.text(left, top + 0.16, name, size=9.5, weight="bold")
+    middle, wide = top + 0.28 + (height - 0.42) / 2, _ROW * _PITCH
+    y = middle - sum(_block_height(n) + 0.07 for n in given.values()) / 2
+    for modality, number in given.items():
+        _squares(axes, [(modality,)] * number, left, y, colours)
+        y += _block_height(number) + 0.07
+    box, width = left + wide + 0.3, 1.1
+    frame = {"facecolor": "none", "edgecolor": INK, "linewidth": 1.0}
+    style = "round,pad=0.02,rounding_size=0.07"
+    lines = wrap(operation, width - 0.1, 8)
+    half = 0.07 * len(lines) + 0.07
+    axes.add_patch(
+        FancyBboxPatch((box, middle - half), width, 2 * half, boxstyle=style, **frame)
+    )
+    where = {"ha": "center", "va": "center", "size": 8, "linespacing": 1.15}
+    axes.text(box + width / 2, middle, "\n".join(lines), **where)
+    for start in (left + wide + 0.03, box + width + 0.05):
+        ends = (start, middle), (start + 0.08, middle), (start + 0.16, middle)
+        arrow(axes, [*ends, (start + 0.22, middle)])
+    right = box + width + 0.32
+    _squares(axes, out, right, middle - _block_height(len(out)) / 2, colours)
+
+
+def _squares(axes, tokens: Sequence, left: float, top: float, colours: dict) -> None:
+    """Tokens in rows of six, each striped by the modalities that it knows of."""
+    for number, known in enumerate(tokens):
+        row, column = divmod(number, _ROW)
+        x, y = left + column * _PITCH, top + row * _PITCH
+        known = [name for name in colours if name in known]
+        for stripe, name in enumerate(known):
+            part = _SIDE / len(known)
+            axes.add_patch(
+                Rectangle(
+                    (x + stripe * part, y), part, _SIDE, color=colours[name], lw=0
+                )
+            )
+        if not known:
+            axes.add_patch(Rectangle((x, y), _SIDE, _SIDE, fill=False, ec=INK, lw=0.8))
+
+
+def _token_legend(axes, colours: dict, top: float) -> None:
+    """Which colour is which modality."""
+    x = 0.1
+    shown = [((name,), f"{name} token") for name in colours]
+    if len(colours) > 1:
+        shown.append((tuple(colours), "knows of " + " and ".join(colours)))
+    for known, text in shown:
+        _squares(axes, [known], x, top, colours)
+        axes.text(x + 0.14, top + _SIDE / 2, text, size=8, va="center_baseline")
+        x += 0.14 + text_width(text, 8) + 0.25

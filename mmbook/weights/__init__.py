@@ -1,0 +1,1 @@
+"""The book's own pre-trained parts; ``python -m mmbook.weights`` makes them again."""

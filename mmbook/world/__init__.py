@@ -1,0 +1,35 @@
+"""The world of scenes (场景): pictures, clips, speech, and sentences in three languages."""
+
+from .datasets import CaptionedScenes, Matching, MovingScenes, SpokenScenes
+from .facts import OPPOSITE, Description, Facts, in_order
+from .judging import attribute_accuracy
+from .language import (
+    LANGUAGES,
+    SPECIAL_TOKENS,
+    STYLES,
+    describe,
+    describe_motion,
+    is_complete,
+    is_true,
+    motion_words,
+    parse,
+    scene_tokenizer,
+    vocabulary,
+)
+from .phonemes import LEXICON, phonemes
+from .render import render, render_video
+from .scenes import (
+    COLOURS,
+    HELD_OUT,
+    MOTIONS,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    Moment,
+    Scene,
+    Thing,
+    sample_moving_scenes,
+    sample_scenes,
+)
+from .speech import speak
+from .voices import Voice, sample_voice, sample_voices
