@@ -1,14 +1,15 @@
 """Sounds changed so that their words stay (音频数据增强): more voices than were recorded.
 
 Chapter 2.3 shows what these changes are worth for a voice that was never heard. What is
-changed on the spectrogram stands in :mod:`mmbook.encoders.augment`."""
+changed on the spectrogram stands in :mod:`mmbook.encoders.augment`.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .corpora import resample
+from .files import resample
 
 
 def change_speed(wave: Tensor, factor: float) -> Tensor:
@@ -18,11 +19,6 @@ def change_speed(wave: Tensor, factor: float) -> Tensor:
     so a factor above one makes a smaller speaker, too. Ko et al. 2015,
     https://doi.org/10.21437/Interspeech.2015-711, train with 0.9, 1 and 1.1. The factor
     is rounded to hundredths.
-
-    Raises
-    ------
-    ValueError
-        If the factor is not from 0.5 to 2, or the sound is not (S,).
     """
     if wave.ndim != 1:
         raise ValueError(f"a waveform must be (S,); got {tuple(wave.shape)}")
@@ -41,7 +37,7 @@ def add_noise(
     signal-to-noise ratio; it is ``decibels`` for each sound (the last axis) on average.
     Zero is as loud as the sound itself.
     """
-    power = wave.square().mean(-1, keepdim=True)
+    power = wave.detach().square().mean(-1, keepdim=True)
     deviation = (power / 10 ** (decibels / 10)).sqrt()
     noise = torch.randn(wave.shape, generator=generator).to(wave)
     return wave + deviation * noise
