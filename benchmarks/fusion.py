@@ -172,7 +172,7 @@ def resampler(f, t):
     x, mask = joined(f, t)
     q = f.queries.expand(B, -1, -1)
     mask = torch.cat([mask, torch.ones(B, q.shape[1], dtype=torch.bool)], 1)
-    for b in f.layers:
+    for b in f.blocks:
         h = b.query_norm(q)
         q = q + attend(b.attention, h, torch.cat([b.context_norm(x), h], 1), mask)
         q = q + b.feed_forward(b.feed_forward_norm(q))
@@ -183,7 +183,7 @@ def q_former(f, t):
     x, mask, n = sequence(f, t, "image"), t["image"].mask, len(f.queries)
     h = torch.cat([f.queries.expand(B, -1, -1), sequence(f, t, "text")], 1)
     own = torch.cat([torch.ones(B, n, dtype=torch.bool), t["text"].mask], 1)
-    for b in f.layers:
+    for b in f.blocks:
         y = b.attention_norm(h)
         h = h + attend(b.attention, y, y, own)
         q, text = h[:, :n], h[:, n:]

@@ -23,9 +23,11 @@ from .q_former import QFormer
 from .resampler import PerceiverResampler
 from .sum import Sum
 from .transformer_xl import TransformerXL
+from .vector_concatenation import VectorConcatenation
 
 FUSIONS = {
     "concatenation": Concatenation,
+    "vector_concatenation": VectorConcatenation,
     "late": LateFusion,
     "sum": Sum,
     "product": Product,

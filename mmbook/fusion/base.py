@@ -16,6 +16,8 @@ class Fusion(Configured):
     ----------
     widths : width of each modality's tokens, by name, e.g. ``{"image": 96}``.
     width : D of the fused tokens.
+
+    All fusions take these two; most also take ``layers`` and ``heads`` of attention.
     """
 
     def __init__(self, widths: dict[str, int], width: int):
@@ -90,10 +92,7 @@ class Fusion(Configured):
 class AttentionFusion(Fusion):
     """What the fusions made of transformer blocks share: ``layers`` layers and a norm.
 
-    Parameters
-    ----------
-    widths : width of each modality's tokens.
-    width, layers, heads : D, number of layers, number of heads.
+    With ``queries`` there are so many learned tokens (可学习查询), too: (n, D).
     """
 
     def __init__(
@@ -103,9 +102,13 @@ class AttentionFusion(Fusion):
         layers: int = 1,
         heads: int = 4,
         dropout: float = 0.0,
+        queries: int | None = None,
     ):
         super().__init__(widths, width)
         at_least_one(layers=layers)
+        if queries is not None:
+            at_least_one(queries=queries)
+            self.queries = nn.Parameter(0.02 * torch.randn(queries, width))
         self.blocks = nn.ModuleList(self.layer(heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 

@@ -28,11 +28,6 @@ class Bilinear(Fusion):
 
     A missing modality is the vector $(0, \dots, 0, 1)$: its products vanish, and what
     the others say by themselves stays.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens.
-    width : D.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from ..layers.block import Block
 from ..tokens import Tokens
-from .base import Fusion, at_least_one, repeated
+from .base import AttentionFusion, at_least_one, repeated
 
 
-class Bottleneck(Fusion):
+class Bottleneck(AttentionFusion):
     r"""All tokens, then the shared ones where they met: (B, N₁ + N₂ + … + n, D).
 
     $$[x_m; s_m] \leftarrow \mathrm{block}_m([x_m; s]), \qquad
@@ -28,8 +28,6 @@ class Bottleneck(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
-    width, layers, heads : D, number of blocks for each modality, number of heads.
     shared : n, the number of shared tokens.
     """
 
@@ -42,22 +40,20 @@ class Bottleneck(Fusion):
         shared: int = 4,
         dropout: float = 0.0,
     ):
-        super().__init__(widths, width)
-        at_least_one(layers=layers, shared=shared)
+        at_least_one(shared=shared)
+        super().__init__(widths, width, layers, heads, dropout, queries=shared)
 
-        def block():
-            return Block(width, heads, dropout=dropout)
-
-        self.shared = nn.Parameter(0.02 * torch.randn(shared, width))
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict({name: block() for name in widths}) for _ in range(layers)
+    def layer(self, heads: int, dropout: float) -> nn.Module:
+        """A block of self-attention for each modality."""
+        width = self.width
+        return nn.ModuleDict(
+            {name: Block(width, heads, dropout=dropout) for name in self.modalities}
         )
-        self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one sequence, the shared tokens at its end."""
         parts = self.aligned(tokens)
-        shared = repeated(self.shared, parts)
+        shared = repeated(self.queries, parts)
         real = torch.stack([part.mask.any(1) for part in parts.values()])
         for blocks in self.blocks:
             heard = []

@@ -21,11 +21,6 @@ class CoAttention(AttentionFusion):
 
     A missing modality is neither asked nor asks. One that is alone passes through its
     self-attention and feed-forward layers.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens.
-    width, layers, heads : D, number of blocks for each modality, number of heads.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

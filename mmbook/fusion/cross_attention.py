@@ -19,7 +19,6 @@ class CrossAttention(AttentionFusion):
     Parameters
     ----------
     widths : width of each modality's tokens; the first one asks.
-    width, layers, heads : D, number of blocks, number of heads.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

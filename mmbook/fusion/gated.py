@@ -25,8 +25,6 @@ class Gated(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
-    width : D.
     gate : "softmax" or "sigmoid".
     """
 

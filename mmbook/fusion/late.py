@@ -25,7 +25,6 @@ class LateFusion(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
     width, hidden : D, and the width of the hidden layers, 4 D if not given.
     """
 

@@ -26,7 +26,6 @@ class LowRankTensor(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
     width, rank : D, and R, the number of terms.
     """
 

@@ -21,11 +21,6 @@ class MergedAttention(AttentionFusion):
     the whole sequence.
 
     A missing modality leaves no tokens, and nobody can look at them.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens.
-    width, layers, heads : D, number of blocks, number of heads.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

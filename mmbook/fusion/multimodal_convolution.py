@@ -37,7 +37,6 @@ class MultimodalConvolution(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
     width, layers : D, number of layers.
     window : k, tokens in a window; odd, unless ``causal``.
     causal : only look back along the own line, as a writer of words must.
@@ -58,7 +57,7 @@ class MultimodalConvolution(Fusion):
         def layer():
             return WindowLayer(width, window, causal, dropout)
 
-        self.layers = nn.ModuleList(
+        self.blocks = nn.ModuleList(
             nn.ModuleDict({name: layer() for name in widths}) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
@@ -67,7 +66,7 @@ class MultimodalConvolution(Fusion):
         """Any subset of the modalities → one sequence."""
         parts = self.aligned(tokens)
         others = _means_of_others(parts)
-        for layers in self.layers:
+        for layers in self.blocks:
             parts = {
                 name: layers[name](part, others[name]) for name, part in parts.items()
             }

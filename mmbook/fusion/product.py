@@ -21,11 +21,6 @@ class Product(Fusion):
     of low rank. Products of small numbers are smaller still, so a layer norm follows.
 
     A missing modality drops out of the product: its factor is one.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens.
-    width : D.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

@@ -8,10 +8,10 @@ from torch import nn
 from ..layers.attention import Attention
 from ..layers.block import FeedForward
 from ..tokens import Tokens
-from .base import Fusion, at_least_one, repeated
+from .base import AttentionFusion, repeated
 
 
-class QFormer(Fusion):
+class QFormer(AttentionFusion):
     r"""Learned queries (可学习查询) that talk with the text and look at the rest: (B, n, D).
 
     $$[q; t] \leftarrow [q; t] + \mathrm{self}([q; t]), \quad
@@ -34,8 +34,6 @@ class QFormer(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
-    width, layers, heads : D, number of layers, number of heads.
     queries : n, the number of tokens that come out.
     text : name of the modality that joins the self-attention; there may be none of this
         name, then all modalities are looked at.
@@ -51,14 +49,12 @@ class QFormer(Fusion):
         text: str = "text",
         dropout: float = 0.0,
     ):
-        super().__init__(widths, width)
-        at_least_one(layers=layers, queries=queries)
+        super().__init__(widths, width, layers, heads, dropout, queries)
         self.text = text
-        self.queries = nn.Parameter(0.02 * torch.randn(queries, width))
-        self.layers = nn.ModuleList(
-            QFormerLayer(width, heads, dropout) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
+
+    def layer(self, heads: int, dropout: float) -> nn.Module:
+        """Self-attention with the text, cross-attention to the rest, feed-forward."""
+        return QFormerLayer(self.width, heads, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → n tokens."""
@@ -67,7 +63,7 @@ class QFormer(Fusion):
         text = [parts.pop(self.text)] if self.text in parts else []
         context = Tokens.concatenate(list(parts.values())) if parts else None
         x = Tokens.concatenate([queries, *text])
-        for layer in self.layers:
+        for layer in self.blocks:
             x = layer(x, len(self.queries), context)
         return Tokens(self.norm(x.values[:, : len(self.queries)]), queries.mask)
 

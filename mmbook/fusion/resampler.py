@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from ..layers.attention import Attention
 from ..layers.block import FeedForward
 from ..tokens import Tokens
-from .base import Fusion, at_least_one, repeated
+from .base import AttentionFusion, repeated
 
 
-class PerceiverResampler(Fusion):
+class PerceiverResampler(AttentionFusion):
     r"""Learned queries (可学习查询) that look at all tokens: (B, n, D).
 
     $$q \leftarrow q + \mathrm{attention}(q,\ [x_1; x_2; \dots; q]), \qquad
@@ -29,8 +29,6 @@ class PerceiverResampler(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
-    width, layers, heads : D, number of layers, number of heads.
     queries : n, the number of tokens that come out.
     """
 
@@ -43,13 +41,11 @@ class PerceiverResampler(Fusion):
         queries: int = 8,
         dropout: float = 0.0,
     ):
-        super().__init__(widths, width)
-        at_least_one(layers=layers, queries=queries)
-        self.queries = nn.Parameter(0.02 * torch.randn(queries, width))
-        self.layers = nn.ModuleList(
-            ResamplerLayer(width, heads, dropout) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
+        super().__init__(widths, width, layers, heads, dropout, queries)
+
+    def layer(self, heads: int, dropout: float) -> nn.Module:
+        """The queries attend to the tokens and to themselves."""
+        return ResamplerLayer(self.width, heads, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → n tokens."""
@@ -57,7 +53,7 @@ class PerceiverResampler(Fusion):
         context = Tokens.concatenate(list(parts.values()))
         queries = repeated(self.queries, parts)
         x = queries.values
-        for layer in self.layers:
+        for layer in self.blocks:
             x = layer(x, context)
         return Tokens(self.norm(x), queries.mask)
 

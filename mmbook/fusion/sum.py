@@ -21,11 +21,6 @@ class Sum(Fusion):
     purpose: to divide by the spread of the *sum* already relates its parts.
 
     A missing modality drops out of the sum.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens.
-    width : D.
     """
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:

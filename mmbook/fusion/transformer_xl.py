@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers.block import FeedForward
-from ..layers.positions import wave_angles
+from ..layers.positions import sinusoids
 from ..tokens import Tokens
 from .base import Fusion, at_least_one
 
@@ -35,7 +35,6 @@ class TransformerXL(Fusion):
 
     Parameters
     ----------
-    widths : width of each modality's tokens.
     width, layers, heads : D (even), number of blocks, number of heads.
     memory : M, how many tokens of earlier segments are kept; may be changed later.
     """
@@ -228,7 +227,7 @@ class RelativeAttention(nn.Module):
         key, value = self._split(self.key(seen)), self._split(self.value(seen))
         K, d = key.shape[-2:]
         far_to_near = torch.arange(K - 1, -1, -1, device=seen.device)
-        R = sinusoids(far_to_near, self.position.in_features).to(seen.dtype)
+        R = sinusoids(far_to_near, self.position.in_features, "halves").to(seen)
         R = self.position(R).unflatten(-1, (self.heads, d)).transpose(0, 1)
         by_distance = shift((query + self.v) @ R.transpose(-2, -1))  # (B, heads, N, K)
         allowed = may_look_back(N, K, mask, seen.device)
@@ -260,12 +259,6 @@ def shift(scores: Tensor) -> Tensor:
     *lead, N, K = scores.shape
     padded = F.pad(scores, (1, 0))  # (…, N, K + 1)
     return padded.reshape(*lead, K + 1, N)[..., 1:, :].reshape(*lead, N, K)
-
-
-def sinusoids(distances: Tensor, width: int) -> Tensor:
-    """Sines, then cosines, of numbers (K,) at width / 2 frequencies: (K, width)."""
-    angles = wave_angles(distances, width)  # (K, width / 2)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def _most_exact(device: torch.device) -> torch.dtype:

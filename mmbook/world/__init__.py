@@ -5,7 +5,6 @@ from .facts import OPPOSITE, Description, Facts, in_order
 from .judging import attribute_accuracy
 from .language import (
     LANGUAGES,
-    SPECIAL_TOKENS,
     STYLES,
     describe,
     describe_motion,

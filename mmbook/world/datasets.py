@@ -121,7 +121,8 @@ class MovingScenes(Dataset):
         item = {"video": self.videos[index], "index": int(index)}
         if self.target == "motion":
             motion = self.scenes[index].things[0].motion
-            return {**item, "label": list(MOTIONS).index(motion)}
+            motions: list[str | None] = list(MOTIONS)
+            return {**item, "label": motions.index(motion)}
         return {**item, "caption": self.captions[index]}
 
     @property

@@ -16,16 +16,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import NoReturn
 
 from .facts import OPPOSITE, Description, Facts, in_order
 from .scenes import COLOURS, MOTIONS, SHAPES, SIZES, Scene, Thing
 
 SYNONYMS = {"large": "big", "little": "small"}
-
-
 OPENINGS = ("there is", "the picture shows", "one can see")
-
-
 RELATION_WORDS = {
     "left of": "left of",
     "to the left of": "left of",
@@ -187,7 +184,7 @@ class Parser:
         if not self._take(phrase):
             self._fail(f'"{phrase}"')
 
-    def _fail(self, wanted: str) -> None:
+    def _fail(self, wanted: str) -> NoReturn:
         found = self.words[self.at] if self.at < len(self.words) else "the end"
         raise ValueError(
             f"cannot parse {self.text!r}: expected {wanted} at word {self.at + 1}, "

@@ -8,7 +8,7 @@ from itertools import permutations
 
 from .scenes import Scene, Thing
 
-OPPOSITE = {
+OPPOSITE: dict[str | None, str] = {
     "left of": "right of",
     "right of": "left of",
     "above": "below",

@@ -74,8 +74,8 @@ class Grammar:
         order = rng.sample(range(len(scene.things)), len(scene.things))
         if partial and len(order) == 2 and rng.random() < 0.4:
             order = order[:1]
-        things = [scene.things[i] for i in order]
-        said = [_some_of(t, rng) if partial else _all_of(t) for t in things]
+        shown = [scene.things[i] for i in order]
+        said = [_some_of(t, rng) if partial else _all_of(t) for t in shown]
         silent = len(order) == 1 or (partial and rng.random() < 0.3)
         relation = None if silent else scene.relation(*order)
         form = rng.choice(self._fitting(len(order), relation))
@@ -96,8 +96,9 @@ class Grammar:
                 continue
             cases = form.cases
             found = [self._table[cases[s]].get(match[s]) for s in sorted(cases)]
-            if None not in found:
-                return Facts(tuple(found), form.relation)
+            said = tuple(what for what in found if what is not None)
+            if len(said) == len(found):
+                return Facts(said, form.relation)
             wrong = sorted(cases)[found.index(None)]
             case = f" in the {cases[wrong]}" if len(self._table) > 1 else ""
             reasons.append(f"{match[wrong]!r} names nothing{case}")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 
-from ..metrics import check_pairs
+from ..metrics import check_texts
 from .facts import Facts
 from .language import parse
 from .scenes import Scene
@@ -24,7 +24,7 @@ def attribute_accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict
     sentence leaves open which thing is which, either reading counts), or there is one
     thing and no relation is said.
     """
-    check_pairs(captions, scenes, "captions", "scenes")
+    check_texts(captions, scenes)
     rows = [_judge(text, scene) for text, scene in zip(captions, scenes, strict=True)]
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 

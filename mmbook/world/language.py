@@ -3,7 +3,8 @@
 What a grammar says can be parsed again, so "is this caption true of this scene" has an
 exact answer, whoever wrote the caption, and so has "do these two sentences in two
 languages say the same". English stands in ``english``, Chinese and German in
-``languages``; this is the door to all three."""
+``languages``; this is the door to all three.
+"""
 
 from __future__ import annotations
 
@@ -11,48 +12,15 @@ import random
 import re
 from collections.abc import Iterable
 
+from ..data.tokenizer import SPECIAL_TOKENS
 from . import english
-from .english import OPENINGS, RELATION_WORDS, SYNONYMS
-from .facts import OPPOSITE, Description, Facts
+from .facts import Facts
 from .languages import GRAMMARS
 from .scenes import MOTIONS, Scene
 
-__all__ = [
-    "LANGUAGES",
-    "OPENINGS",
-    "OPPOSITE",
-    "RELATION_WORDS",
-    "SPECIAL_TOKENS",
-    "STYLES",
-    "SYNONYMS",
-    "Description",
-    "Facts",
-    "describe",
-    "describe_motion",
-    "is_complete",
-    "is_true",
-    "motion_words",
-    "parse",
-    "scene_tokenizer",
-    "vocabulary",
-]
-
-
 LANGUAGES = ("en", *GRAMMARS)
-
-
 STYLES = ("canonical", "varied", "partial")
-
-
 _CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")  # and its marks
-
-
-SPECIAL_TOKENS = {
-    "pad_token": "[pad]",
-    "bos_token": "[start]",
-    "eos_token": "[end]",
-    "unk_token": "[unknown]",
-}
 
 
 def describe(

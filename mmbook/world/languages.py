@@ -5,7 +5,8 @@ that a sentence can take. A sentence is parsed by trying the forms and looking t
 up. So what parses is also correct: a wrong gender, case or measure word does not.
 
     forms = a | opening a | a relation b | opening a relation b
-          | relation b "is" a | a "and" relation "it" b | a "and" b"""
+          | relation b "is" a | a "and" relation "it" b | a "and" b
+"""
 
 from __future__ import annotations
 
@@ -21,9 +22,7 @@ _CHINESE_NOUNS = {  # the measure words (量词) that it takes, the usual first;
     "ring": ("个", "圆环"),
     None: ("个", "图形"),
 }
-
-
-_CHINESE_COLOURS = {
+_CHINESE_COLOURS: dict[str | None, str] = {
     "red": "红色",
     "orange": "橙色",
     "yellow": "黄色",
@@ -33,11 +32,7 @@ _CHINESE_COLOURS = {
     "purple": "紫色",
     "black": "黑色",
 }
-
-
-_CHINESE_SIZES = {"big": "大", "small": "小"}
-
-
+_CHINESE_SIZES: dict[str | None, str] = {"big": "大", "small": "小"}
 _CHINESE_PLACES = {
     "left of": ("左边", "左侧"),
     "right of": ("右边", "右侧"),
@@ -54,7 +49,7 @@ def _chinese_names(said: Description) -> list[dict[str, str]]:
     if size and colour:
         looks = [f"{size} 的 {colour}", f"{colour} 的 {size}"]
     elif size or colour:
-        looks = [f"{size or colour} 的", size or colour]
+        looks = [f"{size or colour} 的", f"{size or colour}"]
     else:
         looks = [""]
     return [
@@ -86,8 +81,6 @@ def _chinese_forms() -> list[Form]:
 
 
 CHINESE = Grammar("Chinese", _chinese_names, _chinese_forms(), spaced=False)
-
-
 _GERMAN_NOUNS = {  # the noun, its gender
     "circle": ("Kreis", "masculine"),
     "square": ("Quadrat", "neuter"),
@@ -97,9 +90,7 @@ _GERMAN_NOUNS = {  # the noun, its gender
     "ring": ("Ring", "masculine"),
     None: ("Ding", "neuter"),
 }
-
-
-_GERMAN_COLOURS = {
+_GERMAN_COLOURS: dict[str | None, str] = {
     "red": "rot",
     "orange": "orangefarben",  # "orange" itself takes no endings
     "yellow": "gelb",
@@ -109,11 +100,7 @@ _GERMAN_COLOURS = {
     "purple": "violett",
     "black": "schwarz",
 }
-
-
-_GERMAN_SIZES = {"big": "groß", "small": "klein"}
-
-
+_GERMAN_SIZES: dict[str | None, str] = {"big": "groß", "small": "klein"}
 _GERMAN_ENDINGS = {  # the article, and the ending of each adjective behind it
     "masculine": {
         "nominative": ("ein", "er"),
@@ -126,8 +113,6 @@ _GERMAN_ENDINGS = {  # the article, and the ending of each adjective behind it
         "dative": ("einem", "en"),
     },
 }
-
-
 _GERMAN_RELATIONS = {  # all of them want the dative; and how they point back to a thing
     "left of": (("links von",), "links davon"),
     "right of": (("rechts von",), "rechts davon"),
@@ -147,12 +132,16 @@ def _german_names(said: Description) -> list[dict[str, str]]:
 
 
 def _german_forms() -> list[Form]:
-    openings = ("es gibt {a.accusative}", "das Bild zeigt {a.accusative}")
-    openings += ("man sieht {a.accusative}", "zu sehen ist {a}")
+    openings = (
+        "es gibt {a.accusative}",
+        "das Bild zeigt {a.accusative}",
+        "man sieht {a.accusative}",
+        "zu sehen ist {a}",
+    )
     forms = [Form("{a}"), Form("{a} und {b}"), *map(Form, openings)]
     for relation, (said, back) in _GERMAN_RELATIONS.items():
         for there in said:
-            starts = ("{a}", *openings)
+            starts: tuple[str, ...] = ("{a}", *openings)
             forms += [
                 Form(f"{start} {there} {{b.dative}}", relation) for start in starts
             ]
@@ -162,6 +151,4 @@ def _german_forms() -> list[Form]:
 
 
 GERMAN = Grammar("German", _german_names, _german_forms(), spaced=True)
-
-
 GRAMMARS = {"zh": CHINESE, "de": GERMAN}

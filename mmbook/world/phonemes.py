@@ -62,8 +62,6 @@ LEXICON = {
     "eight": "EY T",
     "nine": "N AY N",
 }
-
-
 _WEAK = {"a", "an", "and", "can", "is", "it", "of", "the", "to"}  # said in passing
 
 
@@ -79,7 +77,9 @@ class _Piece(NamedTuple):
     own: float = 1.0  # of its own target; the rest is that of the vowel beside it
 
 
-_VOWELS = {  # seconds, formants; a diphthong glides from one target to another
+_VOWELS: dict[
+    str, tuple
+] = {  # seconds, formants; a diphthong glides from one target to another
     "IY": (0.14, (270, 2290, 3010)),
     "IH": (0.10, (390, 1990, 2550)),
     "EH": (0.12, (560, 1800, 2500)),
@@ -95,9 +95,9 @@ _VOWELS = {  # seconds, formants; a diphthong glides from one target to another
     "EY": (0.17, (480, 1950, 2550), (300, 2250, 2850)),
     "OW": (0.17, (540, 1000, 2400), (360, 820, 2300)),
 }
-
-
-_CONSONANTS = {  # seconds, formants, buzz, breath, hiss, its colour, own
+_CONSONANTS: dict[
+    str, tuple
+] = {  # seconds, formants, buzz, breath, hiss, its colour, own
     "W": (0.07, (290, 610, 2150), 0.6, 0.0, 0.0, "F", 0.9),
     "Y": (0.07, (260, 2070, 3020), 0.6, 0.0, 0.0, "F", 0.9),
     "R": (0.08, (310, 1060, 1380), 0.6, 0.0, 0.0, "F", 0.9),
@@ -113,9 +113,9 @@ _CONSONANTS = {  # seconds, formants, buzz, breath, hiss, its colour, own
     "DH": (0.05, (270, 1290, 2540), 0.4, 0.0, 0.02, "TH", 0.6),
     "Z": (0.09, (240, 1390, 2530), 0.3, 0.0, 0.18, "S", 0.7),
 }
-
-
-_STOPS = {  # formants, buzz while closed, hiss of the burst, its colour, own
+_STOPS: dict[
+    str, tuple
+] = {  # formants, buzz while closed, hiss of the burst, its colour, own
     "P": ((300, 900, 2150), 0.0, 0.32, "P", 0.4),
     "T": ((300, 1700, 2600), 0.0, 0.52, "T", 0.5),
     "K": ((300, 1990, 2600), 0.0, 0.52, "K", 0.4),
@@ -125,8 +125,6 @@ _STOPS = {  # formants, buzz while closed, hiss of the burst, its colour, own
     "CH": ((300, 1800, 2820), 0.0, 0.45, "SH", 0.6),
     "JH": ((260, 1800, 2820), 0.15, 0.32, "SH", 0.6),
 }
-
-
 _COLOURS = {  # of a hiss: its middle and its width, in Hz
     "F": (4000, 5000),
     "TH": (6000, 3000),
@@ -136,11 +134,7 @@ _COLOURS = {  # of a hiss: its middle and its width, in Hz
     "T": (4200, 1500),
     "K": (1900, 700),
 }
-
-
 _HIGHER = (3500, 4500)  # the fourth and fifth formant stay where they are
-
-
 _BANDWIDTHS = (60, 80, 120, 160, 200)
 
 

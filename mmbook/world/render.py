@@ -3,7 +3,8 @@
 A signed distance is negative inside a shape, positive outside and zero on its edge, so
 ``clip(0.5 − distance)`` in pixels paints the shape with a smooth edge. All things of one
 shape are painted at once, in all frames. Formulas for the distances: Inigo Quilez,
-https://iquilezles.org/articles/distfunctions2d/."""
+https://iquilezles.org/articles/distfunctions2d/.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ A scene is the one thing behind all modalities: it renders to a picture or, if i
 move (运动), to a clip, and reads out as a sentence. So every task has data that is free,
 exactly labelled and of any size.
 Some pairs of colour and shape are held out of training: they measure whether a model
-can put together what it has only seen apart."""
+can put together what it has only seen apart.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +17,6 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
-
-
 COLOURS = {  # red, green, blue in [0, 1]
     "red": (0.86, 0.15, 0.16),
     "orange": (0.96, 0.55, 0.10),
@@ -28,11 +27,7 @@ COLOURS = {  # red, green, blue in [0, 1]
     "purple": (0.53, 0.22, 0.67),
     "black": (0.13, 0.13, 0.15),
 }
-
-
 SIZES = {"big": 0.20, "small": 0.11}  # radius, as a share of the picture's side
-
-
 HELD_OUT = frozenset(  # each shape once, six of the colours
     {
         ("red", "star"),
@@ -43,11 +38,7 @@ HELD_OUT = frozenset(  # each shape once, six of the colours
         ("orange", "ring"),
     }
 )
-
-
 RELATIONS = ("left of", "right of", "above", "below")
-
-
 MOTIONS = {  # change of x, y and radius from the first to the last frame of a clip
     "moves left": (-0.25, 0.0, 0.0),
     "moves right": (0.25, 0.0, 0.0),
@@ -58,11 +49,7 @@ MOTIONS = {  # change of x, y and radius from the first to the last frame of a c
     "blinks": (0.0, 0.0, 0.0),
     "stays": (0.0, 0.0, 0.0),
 }
-
-
 _STEPS = 32  # a clip is checked for touching things at so many moments
-
-
 _GAP = 0.06  # free space between two things, and between two distances that decide
 
 

@@ -9,7 +9,8 @@ narrow; the vocal tract colours both with its resonances, the formants (共振�
 The numbers follow published tables, some a little moved: vowels from Peterson and
 Barney 1952, https://doi.org/10.1121/1.1906875; consonants from Klatt 1980,
 https://doi.org/10.1121/1.383940; the pulse of the vocal folds from Klatt and Klatt
-1990, https://doi.org/10.1121/1.398894. Times are in seconds, frequencies in Hz."""
+1990, https://doi.org/10.1121/1.398894. Times are in seconds, frequencies in Hz.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +33,6 @@ from .phonemes import (
 from .voices import Voice
 
 _CONTROL = 400  # loudness is set so many times a second
-
-
 _PEAK = 0.7  # of every sentence, before noise
 
 

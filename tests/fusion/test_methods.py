@@ -293,7 +293,7 @@ def test_bottleneck_by_hand():
     fused = module(given)
     assert fused.values.shape == (3, 3 + 4 + 5 + 2, D)
     for row, x in enumerate(real_rows(module, given)):
-        s = module.shared[None]
+        s = module.queries[None]
         for blocks in module.blocks:
             both = {n: blocks[n](torch.cat([part, s], 1)) for n, part in x.items()}
             x = {name: part[:, :-2] for name, part in both.items()}
@@ -318,7 +318,7 @@ def test_resampler_by_hand():
     assert fused.values.shape == (3, 5, D) and fused.mask.all()
     for row, x in enumerate(real_rows(module, given)):
         q, context = module.queries[None], torch.cat(list(x.values()), 1)
-        for layer in module.layers:
+        for layer in module.blocks:
             asked = layer.query_norm(q)
             seen = torch.cat([layer.context_norm(context), asked], 1)
             q = q + attend(layer.attention, asked, seen)
@@ -335,7 +335,7 @@ def test_q_former_by_hand(missing):
     for row, x in enumerate(real_rows(module, given)):
         text = [x.pop("text")] if "text" in x else []
         h = torch.cat([module.queries[None], *text], 1)
-        for layer in module.layers:
+        for layer in module.blocks:
             asked = layer.attention_norm(h)
             h = h + attend(layer.attention, asked, asked)
             q, t = h[:, :5], h[:, 5:]

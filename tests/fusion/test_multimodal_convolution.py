@@ -47,7 +47,7 @@ def by_hand(module, given, window, causal):
         x = {name: list(lines[name][row]) for name in given}
         real = {name: given[name].mask[row] for name in given}
         means = {n: lines[n][row][real[n]].mean(0) for n in given if real[n].any()}
-        for layers in module.layers:
+        for layers in module.blocks:
             x = {
                 name: _layer(layers[name], x[name], real[name], window, causal, c)
                 for name in given
@@ -123,7 +123,7 @@ def test_alone_it_is_an_ordinary_convolution():
     text = tokens()["text"]
     fused = module({"text": text})
     x = module.project["text"](text.values) + module.mark["text"]
-    for layers in module.layers:
+    for layers in module.blocks:
         layer = layers["text"]
         seen = nn.functional.conv1d(
             layer.norm(x).transpose(1, 2),

@@ -154,6 +154,7 @@ def test_with_less_memory_it_is_a_long_pass_under_a_mask(monkeypatch, S, M):
     torch.testing.assert_close(cut, module({"text": Tokens(x)}).values, **exactly)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("S, M", [(4, 4), (4, 8), (4, 0), (4, 1)])
 def test_reach(layers, S, M):
