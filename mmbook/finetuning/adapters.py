@@ -1,49 +1,58 @@
 """Adapters (适配器): a small network behind each sub-layer."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..fusion.base import at_least_one
-from .replacing import ANSWERS, Where, replace_modules, take_over
+from .replacing import HEAD, Names, ReplacedLinear, Where, linears, replace_modules
+
+SUBLAYER_ENDS = ("out", "feed_forward.2", "output.dense", "o_proj", "fc2", "c_proj")
 
 
-class AdaptedLinear(nn.Linear):
+class AdaptedLinear(ReplacedLinear):
     """A linear layer with an adapter (适配器) behind it: y + up(gelu(down(y))).
 
     ``up`` is zero at the start. Houlsby et al. 2019, https://arxiv.org/abs/1902.00751.
     """
 
-    def __init__(self, base: nn.Linear, hidden: int):
-        take_over(self, base)
-        width = base.out_features
-        self.adapter = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
-        ).to(base.weight)
-        nn.init.zeros_(self.adapter[2].weight)
-        nn.init.zeros_(self.adapter[2].bias)
+    def __init__(self, base: nn.Module, hidden: int):
+        super().__init__(base)
+        down = nn.Linear(self.out_features, hidden)
+        up = nn.Linear(hidden, self.out_features)
+        nn.init.zeros_(up.weight)
+        nn.init.zeros_(up.bias)
+        self.adapter = nn.Sequential(down, nn.GELU(), up).to(self.base()[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out)"""
-        y = F.linear(x, self.weight, self.bias)
+        y = F.linear(x, *self.base())
         return y + self.adapter(y)
+
+    def _effective(self) -> tuple[Tensor, Tensor | None]:
+        weight, bias = self.base()
+        return weight.detach().as_subclass(_NoMatrix), bias
+
+
+class _NoMatrix(Tensor):
+    """A weight of known type and shape that no fast path of torch may compute with."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func.__name__ == "__get__":  # type, shape, device
+            return super().__torch_function__(func, types, args, kwargs)
+        raise ValueError(
+            "the weight of this layer is read, and not the layer called: no adapter can "
+            "stand behind it; choose other layers (where)"
+        )
 
 
 def add_adapters(
-    model: nn.Module,
-    hidden: int = 8,
-    where: Where = ANSWERS,
-    keep: Sequence[str] = ("head",),
+    model: nn.Module, hidden: int = 8, where: Where = SUBLAYER_ENDS, keep: Names = HEAD
 ) -> nn.Module:
     """Freeze a model and put a small network behind each of its sub-layers.
 
     ``hidden`` is the width of its bottleneck; ``where`` names the linear layers that end
-    a sub-layer, before the sum. ``keep`` and errors as for :func:`add_lora`.
+    a sub-layer, before the sum. ``keep`` as for :func:`add_lora`.
     """
     at_least_one(hidden=hidden)
-    return replace_modules(
-        model, nn.Linear, where, keep, lambda base: AdaptedLinear(base, hidden)
-    )
+    return replace_modules(model, linears(), where, keep, AdaptedLinear, hidden)

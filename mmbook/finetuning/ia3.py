@@ -1,59 +1,56 @@
 """IA³: one learned factor for each activation."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .replacing import STORED, THOUGHTS, Where, plain_linear, replace_modules, take_over
+from .replacing import HEAD, Names, ReplacedLinear, Where, linears, replace_modules
+
+KEYS_AND_VALUES = ("key", "value", "k_proj", "v_proj", "c_attn")
+FEED_FORWARD_ENDS = ("feed_forward.2", "*[0-9].output.dense", "fc2", "mlp.c_proj")
 
 
-class ScaledLinear(nn.Linear):
-    """A linear layer with one learned factor a number, 1 at the start (IA³).
+class ScaledLinear(ReplacedLinear):
+    """A linear layer with one learned factor for each activation, 1 at the start (IA³).
 
     ``inputs=True`` scales what goes in, else what comes out. Liu et al. 2022,
     https://arxiv.org/abs/2205.05638.
     """
 
-    def __init__(self, base: nn.Linear, inputs: bool = False):
-        take_over(self, base)
+    def __init__(self, base: nn.Module, inputs: bool = False):
+        super().__init__(base)
         self.inputs = inputs
-        size = base.in_features if inputs else base.out_features
-        self.factors = nn.Parameter(torch.ones_like(base.weight.new_empty(size)))
+        size = self.in_features if inputs else self.out_features
+        self.factors = nn.Parameter(torch.ones_like(self.base()[0].new_empty(size)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out)"""
         if self.inputs:
-            return F.linear(x * self.factors, self.weight, self.bias)
-        return F.linear(x, self.weight, self.bias) * self.factors
+            return F.linear(x * self.factors, *self.base())
+        return F.linear(x, *self.base()) * self.factors
 
-    def merged(self) -> nn.Linear:
-        """The plain linear layer that gives the same."""
+    def _effective(self) -> tuple[Tensor, Tensor | None]:
+        weight, bias = self.base()
         if self.inputs:
-            return plain_linear(self, self.weight * self.factors, self.bias)
-        bias = None if self.bias is None else self.bias * self.factors
-        return plain_linear(self, self.weight * self.factors[:, None], bias)
+            return weight * self.factors, bias
+        bias = None if bias is None else bias * self.factors
+        return weight * self.factors[:, None], bias
 
 
 def add_ia3(
     model: nn.Module,
-    outputs: Where = STORED,
-    inputs: Where = THOUGHTS,
-    keep: Sequence[str] = ("head",),
+    outputs: Where = KEYS_AND_VALUES,
+    inputs: Where = FEED_FORWARD_ENDS,
+    keep: Names = HEAD,
 ) -> nn.Module:
     """Freeze a model; learn factors for keys, values and inner activations (IA³).
 
     ``outputs`` names the layers whose outputs are scaled, ``inputs`` those whose inputs
-    are. ``keep`` and errors as for :func:`add_lora`.
+    are. ``keep`` as for :func:`add_lora`.
     """
-    replace_modules(model, nn.Linear, outputs, keep, ScaledLinear)
-    also = [name for name, p in model.named_parameters() if p.requires_grad]
-    replace_modules(
-        model, nn.Linear, inputs, keep, lambda base: ScaledLinear(base, True)
-    )
-    for name in also:
-        model.get_parameter(name).requires_grad_(True)
+    replace_modules(model, linears(), outputs, keep, ScaledLinear)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    replace_modules(model, linears(), inputs, keep, ScaledLinear, True)
+    for parameter in trained:
+        parameter.requires_grad_(True)
     return model

@@ -1,56 +1,56 @@
 """Low-rank adaptation (低秩适配)."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..fusion.base import at_least_one
-from .replacing import LOOKING, Where, plain_linear, replace_modules, take_over
+from .replacing import HEAD, Names, ReplacedLinear, Where, linears, replace_modules
+
+QUERIES_AND_VALUES = ("query", "value", "q_proj", "v_proj", "c_attn")  # Hu et al.'s
 
 
-class LoRALinear(nn.Linear):
+class LoRALinear(ReplacedLinear):
     r"""A linear layer with a learned change of low rank (低秩适配):
 
     $$y = W x + b + \frac{\alpha}{r}\, B A x$$
 
     A is ``down`` (r, in), drawn as the weights of a linear layer are; B is ``up``
     (out, r), zero at the start, so nothing changes at first. Hu et al. 2021,
-    https://arxiv.org/abs/2106.09685; chapter 3.3. Weight and bias keep their names.
+    https://arxiv.org/abs/2106.09685; chapter 3.3.
     """
 
-    def __init__(self, base: nn.Linear, rank: int, alpha: float):
-        take_over(self, base)
-        new = base.weight.new_empty
-        self.down = nn.Parameter(new(rank, base.in_features))
-        self.up = nn.Parameter(torch.zeros_like(new(base.out_features, rank)))
+    scale: Tensor
+    decays = ("down", "up")  # by weight decay, as the weights of linear layers do
+
+    def __init__(self, base: nn.Module, rank: int, alpha: float):
+        super().__init__(base)
+        new = self.base()[0].new_empty
+        self.down = nn.Parameter(new(rank, self.in_features))
+        self.up = nn.Parameter(torch.zeros_like(new(self.out_features, rank)))
         self.register_buffer("scale", torch.full_like(new(()), alpha / rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out)"""
         change = F.linear(F.linear(x, self.down), self.up)
-        return F.linear(x, self.weight, self.bias) + self.scale * change
+        return F.linear(x, *self.base()) + self.scale * change
 
-    def merged(self) -> nn.Linear:
-        """The plain linear layer that gives the same."""
-        return plain_linear(
-            self, self.weight + self.scale * self.up @ self.down, self.bias
-        )
+    def _effective(self) -> tuple[Tensor, Tensor | None]:
+        weight, bias = self.base()
+        return weight + self.scale * self.up @ self.down, bias
 
 
 def add_lora(
     model: nn.Module,
     rank: int = 4,
     alpha: float | None = None,
-    where: Where = LOOKING,
-    keep: Sequence[str] = ("head",),
+    where: Where = QUERIES_AND_VALUES,
+    keep: Names = HEAD,
 ) -> nn.Module:
-    """Freeze a model and give linear layers of it a change of low rank (LoRA).
+    """Freeze a model and give linear layers of it a change of low rank, still zero.
 
     Parameters
     ----------
@@ -59,21 +59,8 @@ def add_lora(
     where : which layers: names, of which the last parts count and ``*`` may stand for
         anything (``("query", "feed_forward.*")``); or a function of name and layer.
         ``("*",)`` is every linear layer that is frozen.
-    keep : beginnings of the names of what is trained as a whole beside them: a new head.
-        ``()`` if there is nothing.
-
-    Returns
-    -------
-    nn.Module
-        The same model; what it says has not changed yet.
-
-    Raises
-    ------
-    ValueError
-        If no linear layer has such a name, or nothing has the name of ``keep``.
+    keep : beginnings of the names of what is trained as a whole; ``()`` for nothing.
     """
     at_least_one(rank=rank)
     alpha = 2 * rank if alpha is None else alpha
-    return replace_modules(
-        model, nn.Linear, where, keep, lambda base: LoRALinear(base, rank, alpha)
-    )
+    return replace_modules(model, linears(), where, keep, LoRALinear, rank, alpha)

@@ -1,9 +1,5 @@
 """Prompt tuning (提示微调): learned tokens before the input."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +7,7 @@ from torch.nn import functional as F
 from ..fusion.base import at_least_one
 from ..layers.block import Block
 from .freezing import freeze
-from .replacing import Where, fits, frozen_modules, meant, new_like, take_over
+from .replacing import HEAD, Names, Where, frozen_modules, matches, take_over
 
 
 class PromptedBlock(Block):
@@ -20,13 +16,13 @@ class PromptedBlock(Block):
     The first block puts them before its input, the last one takes them out again.
     """
 
-    def __init__(self, base: Block, tokens: int, first: bool, last: bool):
+    def __init__(self, base, tokens: int, first: bool, last: bool):
         take_over(self, base)
         self.tokens, self.last, self.prompt = tokens, last, None
         if first:
             width = base.attention.query.in_features
-            new = torch.randn_like(new_like(base, (tokens, width)))
-            self.prompt = nn.Parameter(width**-0.5 * new)
+            new = next(base.parameters()).new_empty(tokens, width)
+            self.prompt = nn.Parameter(width**-0.5 * torch.randn_like(new))
 
     def forward(self, x, mask=None, *rest, cache=None, **more) -> Tensor:
         """As :meth:`Block.forward`."""
@@ -41,34 +37,25 @@ class PromptedBlock(Block):
 
 
 def add_prompt(
-    model: nn.Module,
-    tokens: int = 8,
-    where: Where = ("*blocks",),
-    keep: Sequence[str] = ("head",),
+    model: nn.Module, tokens: int = 8, where: Where = ("*blocks",), keep: Names = HEAD
 ) -> nn.Module:
     """Freeze a model; learn ``tokens`` vectors that stand before its input tokens.
 
-    Lester et al. 2021, https://arxiv.org/abs/2104.08691. They go before the first block
-    of a stack and are taken out behind its last one.
-
-    Parameters
-    ----------
-    where : names the stack, a list of blocks of the book; if there is only one that is
-        frozen, it need not be named.
-    keep : as for :func:`add_lora`.
+    Lester et al. 2021, https://arxiv.org/abs/2104.08691. ``where`` names a list of the
+    book's blocks, if there are several that are frozen; the vectors go before the first
+    of them and are taken out behind the last. ``keep`` as for :func:`add_lora`.
     """
     at_least_one(tokens=tokens)
     stacks = {
         name: part
         for name, part in frozen_modules(model, keep)
         if isinstance(part, nn.ModuleList)
-        and len(part)
-        and all(type(block) is Block for block in part)
-        and fits(name, part, where)
+        and {type(block) for block in part} == {Block}
+        and matches(name, part, where)
     }
     if len(stacks) != 1:
         raise ValueError(
-            f"a prompt goes before one stack of blocks; {meant(where)} fits "
+            f"a prompt goes before one stack of blocks; where={where} fits "
             f"{', '.join(stacks) or 'none that is frozen and of mmbook'}: give where"
         )
     freeze(model, keep)

@@ -1,73 +1,112 @@
 """Put another module in the place of one, by name."""
 
-from __future__ import annotations
-
 import copy
+import sys
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from .freezing import begins, check_names, freeze
+from .freezing import check_names, freeze, stay_in_eval
 
-Where = Sequence[str] | Callable[[str, nn.Module], bool]
-
-
-LOOKING = ("query", "value", "q_proj", "v_proj")  # of attention, as Hu et al. chose
-
-
-ANSWERS = ("out", "feed_forward.2", "output.dense", "o_proj", "fc2")  # end a sub-layer
+Names = Sequence[str]
+Where = Names | Callable[[str, nn.Module], bool]
+HEAD = ("head",)  # what is trained as a whole, unless something else is kept
 
 
-STORED = ("key", "value", "k_proj", "v_proj")  # what attention finds
+class ReplacedLinear(nn.Module):
+    """What stands in the place of a linear layer, or of a ``Conv1D`` of GPT-2.
+
+    Its parameters keep the names ``weight`` and ``bias``. As attributes, these are the
+    effective ones, for parents that read them instead of calling the layer, as the fast
+    path of ``nn.TransformerEncoderLayer`` does.
+    """
+
+    weight = property(lambda self: self._turned(self._effective()[0]))
+    bias = property(lambda self: self._effective()[1])
+
+    def __init__(self, base: nn.Module):
+        take_over(self, base)
+        self.base_class = type(base)
+        self.out_features, self.in_features = self.base()[0].shape
+
+    def base(self) -> tuple[Tensor, Tensor | None]:
+        """W (out, in) and b (out,) of the replaced layer."""
+        return self._turned(self._parameters["weight"]), self._parameters["bias"]
+
+    def merged(self) -> nn.Module:
+        """A layer of the replaced class with the same outputs."""
+        plain = object.__new__(self.base_class)
+        take_over(plain, self)
+        plain._parameters, plain._buffers = {}, {}
+        for name, value in (("weight", self.weight), ("bias", self.bias)):
+            base = self._parameters[name]
+            if value is not None and base is not None:
+                value = nn.Parameter(value.detach().clone(), base.requires_grad)
+            plain.register_parameter(name, value)
+        return plain
+
+    def _effective(self) -> tuple[Tensor, Tensor | None]:
+        """W and b of a linear layer with the same outputs."""
+        raise NotImplementedError
+
+    def _turned(self, weight):
+        """(out, in) as the replaced layer has it, or back: ``Conv1D`` has (in, out)."""
+        return weight if self.base_class is nn.Linear else weight.T
 
 
-THOUGHTS = ("feed_forward.2", "*[0-9].output.dense", "fc2")  # behind the activation
+def linears() -> tuple[type[nn.Module], ...]:
+    """``nn.Linear``, and GPT-2's ``Conv1D`` if transformers has been imported."""
+    transformers = sys.modules.get("transformers.pytorch_utils")
+    return (nn.Linear, *([transformers.Conv1D] if transformers else []))
 
 
-def replace_modules(model, kind, where, keep, make) -> nn.Module:
-    """Freeze a model; put what ``make`` makes of them in the place of some modules."""
-    frozen = [(n, m) for n, m in frozen_modules(model, keep) if type(m) is kind]
-    found = [(name, part) for name, part in frozen if fits(name, part, where)]
+def replace_modules(model, classes, where, keep, new, *arguments) -> nn.Module:
+    """Freeze a model; put ``new(module, *arguments)`` in the place of some modules."""
+    could = [(n, m) for n, m in frozen_modules(model, keep) if type(m) in classes]
+    found = [(name, part) for name, part in could if matches(name, part, where)]
     if not found:
-        names = ", ".join(name for name, _ in frozen[:12])
+        names = ", ".join(name for name, _ in could[:12])
         raise ValueError(
-            f"no {kind.__name__} fits {meant(where)}; those that could are "
+            f"no {classes[0].__name__} fits where={where}; those that could are "
             f"{names or 'none: they are kept, changed already, or of another kind'}"
         )
+    if bound := [name for name, part in found if "forward" in vars(part)]:
+        raise ValueError(
+            f"{bound[0]} has a forward of its own, which would go on as before: change "
+            "the model before accelerate dispatches it (device_map)"
+        )
     freeze(model, keep)
-    made = {id(part): make(part) for _, part in found}
+    made = {id(part): new(part, *arguments) for _, part in found}
     for name, part in found:
         replace_module(model, name, made[id(part)])
+    for part in model.modules():
+        if isinstance(part, nn.TransformerEncoder):
+            part.use_nested_tensor = False  # what is new takes plain tensors
     return model
 
 
-def frozen_modules(model: nn.Module, keep: Sequence[str]):
+def frozen_modules(model: nn.Module, keep: Names) -> list[tuple[str, nn.Module]]:
     """Names and modules of what will be frozen; each under all of its names."""
     check_names(model, keep, "keep")
     return [
         (name, part)
         for name, part in model.named_modules(remove_duplicate=False)
-        if name and not begins(f"{name}.", keep)
+        if name and not f"{name}.".startswith(tuple(keep))
     ]
 
 
-def fits(name: str, part: nn.Module, where: Where) -> bool:
+def matches(name: str, part: nn.Module, where: Where) -> bool:
+    """Does ``where`` mean this module? The last parts of its name are enough."""
     if callable(where):
         return where(name, part)
     if isinstance(where, str):
         raise ValueError(f"where must be a list of names, or a function; got {where!r}")
-    return any(
-        fnmatchcase(name, wanted) or fnmatchcase(name, f"*.{wanted}")
-        for wanted in where
-    )
-
-
-def meant(where: Where) -> str:
-    return "where(name, module)" if callable(where) else f"where={tuple(where)}"
+    return any(fnmatchcase(f".{name}", f"*.{end}") for end in where)
 
 
 def replace_module(model: nn.Module, name: str, part: nn.Module) -> None:
+    """Put a module in the place of the one that has this name."""
     parent, _, last = name.rpartition(".")
     setattr(model.get_submodule(parent), last, part)
 
@@ -76,23 +115,6 @@ def take_over(new: nn.Module, base: nn.Module) -> None:
     """Make ``new`` a module with the very parameters and parts that ``base`` has."""
     nn.Module.__init__(new)
     for name, value in vars(base).items():
-        if name != "train":  # of a frozen module: it is bound to the base
-            vars(new)[name] = (
-                copy.copy(value) if isinstance(value, dict | set) else value
-            )
-
-
-def plain_linear(base: nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear layer with these numbers, frozen where ``base`` is."""
-    plain = nn.Linear(base.in_features, base.out_features, device="meta")
-    wanted = base.weight.requires_grad
-    plain.weight = nn.Parameter(weight.detach(), requires_grad=wanted)
-    plain.bias = None
-    if bias is not None:
-        plain.bias = nn.Parameter(bias.detach().clone(), requires_grad=wanted)
-    return plain.train(base.training)
-
-
-def new_like(base: nn.Module, shape: tuple[int, ...]) -> Tensor:
-    """An empty tensor of the kind and on the device of a module's parameters."""
-    return next(base.parameters()).new_empty(shape)
+        vars(new)[name] = copy.copy(value) if isinstance(value, dict | set) else value
+    if "train" in vars(base):
+        stay_in_eval(new)  # the one of the base would train the base

@@ -2,5 +2,5 @@
 
 from .attention import Attention, AttentionCache, DecoderCache
 from .block import Block, FeedForward
-from .positions import sinusoids, wave_angles
+from .positions import sinusoids
 from .words import TextEmbedding, check_ids

@@ -1,8 +1,6 @@
-"""Attention (注意力) and what it keeps between the steps of generation."""
+"""Attention (注意力), and the keys and values that generation keeps of it."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +9,10 @@ from torch.nn import functional as F
 
 @dataclass
 class AttentionCache:
-    """Keys and values of one attention layer, kept between the steps of generation.
+    """Keys and values of an attention layer, (B, heads, capacity, d), during generation.
 
-    The room for ``capacity`` tokens is allocated once; each step writes its own slot.
-    A cross-attention layer fills it in one go and never writes again.
-
-    Shapes: ``keys`` and ``values`` are (B, heads, capacity, D / heads).
+    Memory for ``capacity`` tokens is allocated once; each step writes its own slots. A
+    cross-attention layer fills its cache at the first step and never writes again.
     """
 
     capacity: int
@@ -25,8 +21,8 @@ class AttentionCache:
     length: int = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values (B, heads, T, d); give back all so far."""
-        if self.keys is None:
+        """Write new keys and values (B, heads, T, d); return all so far."""
+        if self.keys is None or self.values is None:
             batch, heads, _, width = keys.shape
             self.keys = keys.new_empty(batch, heads, self.capacity, width)
             self.values = torch.empty_like(self.keys)
@@ -45,22 +41,16 @@ class AttentionCache:
                 kept[:, :, : self.length] = kept[rows, :, : self.length]
 
 
-@dataclass
 class DecoderCache:
-    """The caches of all layers of a decoder: one for itself, one for the context."""
+    """The caches of all layers of a decoder: of its own words, and of the context."""
 
-    layers: int
-    capacity: int
-    own: list[AttentionCache] = field(init=False)
-    context: list[AttentionCache] = field(init=False)
-
-    def __post_init__(self):
-        self.own = [AttentionCache(self.capacity) for _ in range(self.layers)]
-        self.context = [AttentionCache(0) for _ in range(self.layers)]
+    def __init__(self, layers: int, capacity: int):
+        self.own = [AttentionCache(capacity) for _ in range(layers)]
+        self.context = [AttentionCache(0) for _ in range(layers)]
 
     @property
     def length(self) -> int:
-        """The number of tokens that were decoded so far."""
+        """The number of tokens decoded so far."""
         return self.own[0].length
 
     def reorder(self, rows: Tensor, context: bool = True) -> None:
@@ -70,20 +60,18 @@ class DecoderCache:
 
 
 class Attention(nn.Module):
-    r"""Multi-head attention, to oneself or to a context (注意力).
+    r"""Multi-head attention (多头注意力), to the tokens themselves or to a context.
 
     $$\mathrm{softmax}\left(QK^\top / \sqrt{d}\right) V$$
 
     per head, with $d = D / \text{heads}$ (Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762). The sum is computed by
-    ``scaled_dot_product_attention``; chapter 5.2 derives it by hand and compares.
+    https://arxiv.org/abs/1706.03762). Chapter 5.2 derives it.
 
     Parameters
     ----------
-    width : D, of the tokens that ask.
-    heads : number of heads; must divide ``width``.
-    context_width : width of the tokens that are asked; ``width`` if not given.
-    dropout : share of attention weights dropped in training.
+    width, heads : D, of the queries; the number of heads, which must divide it.
+    context_width : width of the tokens attended to; ``width`` if not given.
+    dropout, bias : share of weights dropped in training; of the four linear layers.
     """
 
     def __init__(
@@ -92,15 +80,16 @@ class Attention(nn.Module):
         heads: int,
         context_width: int | None = None,
         dropout: float = 0.0,
+        bias: bool = True,
     ):
         super().__init__()
         if width % heads:
             raise ValueError(f"heads must divide the width; got {heads} and {width}")
         self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(context_width or width, width)
-        self.value = nn.Linear(context_width or width, width)
-        self.out = nn.Linear(width, width)
+        self.query = nn.Linear(width, width, bias)
+        self.key = nn.Linear(context_width or width, width, bias)
+        self.value = nn.Linear(context_width or width, width, bias)
+        self.out = nn.Linear(width, width, bias)
 
     def forward(
         self,
@@ -110,56 +99,44 @@ class Attention(nn.Module):
         causal: bool = False,
         cache: AttentionCache | None = None,
     ) -> Tensor:
-        """Let ``x`` (B, N, D) look at ``context`` (B, M, ·), or at itself.
+        """``x`` (B, N, D) attends to ``context`` (B, M, ·), or to itself: (B, N, D).
 
-        ``mask`` (B, M) is True for tokens that may be looked at. ``causal`` hides what
-        comes later; with a ``cache`` the new tokens stand behind those already kept.
+        ``mask`` (B, M) is True for tokens that may be attended to. ``causal`` hides
+        later tokens; with a ``cache`` the new tokens follow those that it keeps.
         """
         query = self._split(self.query(x))  # (B, heads, N, d)
-        if context is None:
-            keys, values = self._split(self.key(x)), self._split(self.value(x))
-            if cache is not None:
-                keys, values = cache.append(keys, values)
-        else:
-            keys, values = self._context(context, cache)
-        allowed = _allowed(mask, query.shape[2], keys.shape[2], causal, x.device)
+        keys, values = self._keys_and_values(x, context, cache)  # (B, heads, M, d)
+        allowed = _allowed(mask, query, keys, causal)
+        square = causal and mask is None and query.shape[2] == keys.shape[2]
+        dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
-            query,
-            keys,
-            values,
-            attn_mask=allowed,
-            is_causal=causal and mask is None and query.shape[2] == keys.shape[2],
-            dropout_p=self.dropout if self.training else 0.0,
+            query, keys, values, allowed, dropout, is_causal=square
         )
-        return self.out(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def weights(
-        self,
-        x: Tensor,
-        context: Tensor | None = None,
-        mask: Tensor | None = None,
-        causal: bool = False,
-    ) -> Tensor:
-        """The attention weights themselves, (B, heads, N, M): for looking inside."""
+    def weights(self, x: Tensor, context=None, mask=None, causal=False) -> Tensor:
+        """The attention weights, (B, heads, N, M), of what :meth:`forward` takes."""
         query = self._split(self.query(x))
         keys = self._split(self.key(x if context is None else context))
+        allowed = _allowed(mask, query, keys, causal, always=True)
         scores = query @ keys.transpose(-2, -1) / query.shape[-1] ** 0.5
-        allowed = _allowed(mask, query.shape[2], keys.shape[2], causal, x.device, True)
         if allowed is None:
             return scores.softmax(-1)
         weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
-        return weights.masked_fill(~allowed, 0)  # also where nothing may be seen
+        return weights.masked_fill(~allowed, 0)  # where all is masked: 0, not NaN
 
-    def _context(self, context: Tensor, cache: AttentionCache | None):
-        if cache is not None and cache.keys is not None:
+    def _keys_and_values(self, x, context, cache) -> tuple[Tensor, Tensor]:
+        if context is not None and cache is not None and cache.keys is not None:
             return cache.keys, cache.values  # computed once, at the first step
-        if context.shape[-1] != self.key.in_features:
+        source = x if context is None else context
+        if source.shape[-1] != self.key.in_features:
             raise ValueError(
-                f"this attention looks at a context of width {self.key.in_features}; "
-                f"got width {context.shape[-1]}: set context_width"
+                f"this attention takes a context of width {self.key.in_features}; "
+                f"got width {source.shape[-1]}: set context_width"
             )
-        keys = self._split(self.key(context))
-        values = self._split(self.value(context))
+        keys, values = self._split(self.key(source)), self._split(self.value(source))
+        if cache is not None and context is None:
+            return cache.append(keys, values)
         if cache is not None:
             cache.keys, cache.values, cache.length = keys, values, keys.shape[2]
         return keys, values
@@ -169,17 +146,20 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def _allowed(mask, queries, keys, causal, device, always=False) -> Tensor | None:
-    """Which key each query may see: (B or 1, 1, N, M) bool, or None for all."""
+def _allowed(mask, query, keys, causal: bool, always: bool = False) -> Tensor | None:
+    """Where each query may attend, (B or 1, 1, N, M) bool; None if the kernel knows."""
+    (B, _, N, _), (rows, _, M, _) = query.shape, keys.shape
+    if rows != B:
+        raise ValueError(f"x and its context need one batch size; got {B} and {rows}")
     allowed = None
-    if causal and (mask is not None or queries != keys or always) and queries > 1:
-        ones = torch.ones(queries, keys, dtype=torch.bool, device=device)
-        allowed = ones.tril(keys - queries)[None, None]
+    if causal and (mask is not None or N != M or always) and N > 1:
+        ones = torch.ones(N, M, dtype=torch.bool, device=query.device)
+        allowed = ones.tril(M - N)[None, None]
     if mask is not None:
-        if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape[1] != keys:
+        if mask.dtype != torch.bool or mask.shape != (B, M):
             raise ValueError(
-                f"a mask must be bool (B, {keys}), True = may be looked at; got "
-                f"{mask.dtype} {tuple(mask.shape)}"
+                f"a mask must be bool (B, {M}) with B = {B}, True = may be attended to; "
+                f"got {mask.dtype} {tuple(mask.shape)}"
             )
         shown = mask[:, None, None, :]  # (B, 1, 1, M)
         allowed = shown if allowed is None else allowed & shown

@@ -1,6 +1,4 @@
-"""The transformer block: attention, a feed-forward layer, a norm before each."""
-
-from __future__ import annotations
+"""The transformer block: attention, a feed-forward network, a norm with each."""
 
 from torch import Tensor, nn
 
@@ -21,17 +19,15 @@ class FeedForward(nn.Sequential):
 
 
 class Block(nn.Module):
-    """One transformer layer: look at oneself, look at a context if there is one, think.
+    """A transformer layer: self-attention, cross-attention to a context, feed-forward.
 
     ``norm_first=True`` normalises before each part and adds its result (pre-norm, GPT-2,
     ViT); ``norm_first=False`` adds first and normalises the sum (post-norm, BERT).
 
     Parameters
     ----------
-    width, heads : D and the number of heads.
-    hidden : width of the feed-forward layer, 4 D if not given.
+    width, heads, hidden : D, heads, and the width of the feed-forward network (4 D).
     context_width : width of the context; None makes a block without cross-attention.
-    eps : of the layer norms.
     """
 
     def __init__(
@@ -68,29 +64,22 @@ class Block(nn.Module):
     ) -> Tensor:
         """(B, N, D) → (B, N, D); without a context the cross-attention is left out.
 
-        Where ``context_mask`` shows nothing at all, cross-attention adds nothing.
+        Where ``context_mask`` is False throughout, cross-attention adds nothing.
         """
-        x = self._add(
-            x,
-            self.attention_norm,
-            lambda h: self.dropout(
-                self.attention(h, mask=mask, causal=causal, cache=cache)
-            ),
-        )
+
+        def attend(h):
+            return self.dropout(self.attention(h, None, mask, causal, cache))
+
+        def cross_attend(h):
+            found = self.cross(h, context, context_mask, cache=context_cache)
+            if context_mask is not None:
+                found = found * context_mask.any(1)[:, None, None]
+            return self.dropout(found)
+
+        x = self._add(x, self.attention_norm, attend)
         if self.cross is not None and context is not None:
-            x = self._add(
-                x,
-                self.cross_norm,
-                lambda h: self.dropout(
-                    self._found(h, context, context_mask, context_cache)
-                ),
-            )
+            x = self._add(x, self.cross_norm, cross_attend)
         return self._add(x, self.feed_forward_norm, self.feed_forward)
 
-    def _found(self, h: Tensor, context: Tensor, mask: Tensor | None, cache) -> Tensor:
-        """What cross-attention finds; zero in rows where there is nothing to look at."""
-        found = self.cross(h, context, mask, cache=cache)
-        return found if mask is None else found * mask.any(1)[:, None, None]
-
-    def _add(self, x: Tensor, norm: nn.LayerNorm, part) -> Tensor:
+    def _add(self, x: Tensor, norm, part) -> Tensor:
         return x + part(norm(x)) if self.norm_first else norm(x + part(x))

@@ -1,6 +1,4 @@
-"""Positions as waves (正弦位置编码)."""
-
-from __future__ import annotations
+"""Sinusoidal positions (正弦位置编码)."""
 
 import math
 
@@ -8,29 +6,29 @@ import torch
 from torch import Tensor
 
 
-def wave_angles(places: Tensor, width: int) -> Tensor:
-    r"""Places as angles of ever slower waves, $n / 10000^{2i/D}$: (N,) → (N, ⌈D / 2⌉).
+def sinusoids(positions: Tensor, width: int, order: str = "interleaved") -> Tensor:
+    r"""Sines and cosines of positions (正弦位置编码): (N,) → (N, D).
 
-    Their sines and cosines are positions (正弦位置编码): Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762. In float64, but for Apple's GPUs, which have none.
+    $$\sin(n / 10000^{2i/D}), \quad \cos(n / 10000^{2i/D}), \quad 0 \le i < D / 2$$
+
+    ``order``: ``"interleaved"`` has them in turn (Vaswani et al. 2017,
+    https://arxiv.org/abs/1706.03762), ``"halves"`` all sines before all cosines
+    (Transformer-XL), both in float64, which Apple's GPUs lack. ``"whisper"`` is halves in
+    float32, with $i / (D/2 - 1)$ in place of $2i / D$. Chapters 2.3, 2.4 and 2.6.
     """
-    exact = torch.float32 if places.device.type == "mps" else torch.float64
-    steps = torch.arange(0, width, 2, device=places.device, dtype=exact)
-    return places[:, None] / 10_000 ** (steps / width)
-
-
-def sinusoids(length: int, width: int, device: torch.device | None = None) -> Tensor:
-    r"""Positions as waves of growing length (正弦位置编码): (N, D), sines then cosines.
-
-    $$\sin(n / 10000^{k / (D/2 - 1)}),\ \cos(n / 10000^{k / (D/2 - 1)}),
-    \quad k = 0, \dots, D/2 - 1$$
-
-    Nothing is learnt, so there is no longest sound. Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762, in the order that Whisper uses.
-    """
-    half = width // 2
-    slower = torch.exp(
-        -math.log(10_000) / (half - 1) * torch.arange(half, device=device)
-    )
-    angle = torch.arange(length, device=device)[:, None] * slower  # (N, D / 2)
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
+    if order not in ("interleaved", "halves", "whisper"):
+        raise ValueError(f"order is interleaved, halves or whisper; got {order!r}")
+    if order != "interleaved" and (width % 2 or width < 4):
+        raise ValueError(f"width must be even and at least 4; got {width}")
+    exact = torch.float32 if positions.device.type == "mps" else torch.float64
+    if order == "whisper":
+        steps = torch.arange(width // 2, device=positions.device)
+        slower = torch.exp(-math.log(10_000) / (width // 2 - 1) * steps)
+        angles = positions[:, None] * slower  # (N, D / 2)
+    else:
+        steps = torch.arange(0, width, 2, device=positions.device, dtype=exact)
+        angles = positions[:, None] / 10_000 ** (steps / width)  # (N, ⌈D / 2⌉)
+    if order == "interleaved":
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1)
+        return waves.flatten(1)[:, :width]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,18 +1,13 @@
-"""Token ids become vectors: word, position and kind."""
-
-from __future__ import annotations
+"""Token ids become vectors: word plus position."""
 
 import torch
 from torch import Tensor, nn
 
 
 class TextEmbedding(nn.Module):
-    """Word plus position (词嵌入与位置嵌入): ids (B, L) → (B, L, D).
+    """Word plus position (词嵌入与位置嵌入): ids (B, L) → (B, L, D), L ≤ ``max_length``.
 
-    Parameters
-    ----------
-    vocabulary_size, width, max_length : V, D, the longest L.
-    norm : normalise the sum, as BERT does.
+    ``norm`` normalises the sum, as BERT does.
     """
 
     def __init__(
@@ -33,14 +28,14 @@ class TextEmbedding(nn.Module):
         nn.init.normal_(self.position.weight, std=0.02)
 
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        """Embed ids whose first one stands at position ``start``."""
+        """Embed ids of which the first stands at position ``start``."""
         check_ids(ids, self.position.num_embeddings - start)
         places = torch.arange(start, start + ids.shape[1], device=ids.device)
         return self.dropout(self.norm(self.word(ids) + self.position(places)))
 
 
 def check_ids(ids: Tensor, longest: int) -> None:
-    """Say what is wrong with a batch of token ids, if anything is."""
+    """Raise ValueError unless these are token ids (B, L) with L ≤ ``longest``."""
     if ids.ndim != 2 or ids.is_floating_point():
         raise ValueError(
             f"text must be token ids (B, L); got {tuple(ids.shape)} {ids.dtype}"

@@ -14,14 +14,17 @@ def right_padding():
     return torch.arange(M)[None] < torch.tensor([4, 2, 1])[:, None]  # (B, M)
 
 
-def attention_twins(context_width=None):
+def attention_twins(context_width=None, bias=True):
     """Ours and ``nn.MultiheadAttention`` with the same weights."""
     torch.manual_seed(0)
     width = context_width or D
-    twin = nn.MultiheadAttention(D, HEADS, kdim=width, vdim=width, batch_first=True)
-    nn.init.normal_(twin.in_proj_bias)
-    nn.init.normal_(twin.out_proj.bias)
-    ours = Attention(D, HEADS, context_width)
+    twin = nn.MultiheadAttention(
+        D, HEADS, bias=bias, kdim=width, vdim=width, batch_first=True
+    )
+    if bias:
+        nn.init.normal_(twin.in_proj_bias)
+        nn.init.normal_(twin.out_proj.bias)
+    ours = Attention(D, HEADS, context_width, bias=bias)
     copy_attention(twin, ours)
     return ours, twin
 
@@ -32,16 +35,21 @@ def copy_attention(twin, ours):
         weights = twin.in_proj_weight.chunk(3)
     else:
         weights = twin.q_proj_weight, twin.k_proj_weight, twin.v_proj_weight
-    biases = twin.in_proj_bias.chunk(3)
     parts = ours.query, ours.key, ours.value
-    for part, weight, bias in zip(parts, weights, biases, strict=True):
+    for part, weight in zip(parts, weights, strict=True):
         part.weight.copy_(weight)
-        part.bias.copy_(bias)
+    if twin.in_proj_bias is not None:
+        for part, bias in zip(parts, twin.in_proj_bias.chunk(3), strict=True):
+            part.bias.copy_(bias)
     ours.out.load_state_dict(twin.out_proj.state_dict())
 
 
-def test_self_attention_equals_torch():
-    ours, twin = attention_twins()
+@pytest.mark.parametrize("bias", [True, False])
+def test_self_attention_equals_torch(bias):
+    ours, twin = attention_twins(bias=bias)
+    assert [n for n, _ in ours.named_parameters() if "bias" in n] == [
+        f"{part}.bias" for part in ("query", "key", "value", "out") if bias
+    ]
     x = torch.randn(B, M, D)
     expected, weights = twin(x, x, x, average_attn_weights=False)
     torch.testing.assert_close(ours(x), expected, **CLOSE)
@@ -264,3 +272,45 @@ def test_wrong_widths_are_named():
         Attention(D, HEADS, context_width=8)(
             torch.zeros(B, N, D), torch.zeros(B, M, 12)
         )
+    with pytest.raises(ValueError, match=r"context.*width 8.*got.*16"):
+        Attention(D, HEADS, context_width=8)(torch.zeros(B, N, D))
+
+
+@pytest.mark.parametrize("rows", [(1, 2), (2, 1), (3, 2)])
+def test_batches_of_different_sizes_are_refused(rows):
+    """A batch of one would be broadcast."""
+    x, context = (torch.zeros(n, N, D) for n in rows)
+    attention, block = Attention(D, HEADS), Block(D, HEADS, context_width=D)
+    message = f"one batch size; got {rows[0]} and {rows[1]}"
+    for call in (
+        lambda: attention(x, context),
+        lambda: attention.weights(x, context),
+        lambda: block(x, context=context),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    own, other = AttentionCache(2 * N), AttentionCache(0)
+    attention(context, cache=own)
+    attention(context, context, cache=other)
+    with pytest.raises((ValueError, RuntimeError), match=r"one batch|must match"):
+        attention(x, cache=own)
+    with pytest.raises(ValueError, match=message):
+        attention(x, context, cache=other)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        torch.ones(1, M, dtype=torch.bool),
+        torch.ones(B, M + 1, dtype=torch.bool),
+        torch.ones(B, N, M, dtype=torch.bool),
+        torch.ones(B, M),
+    ],
+    ids=["rows", "tokens", "dimensions", "type"],
+)
+def test_a_mask_has_a_bool_for_each_token(mask):
+    attention = Attention(D, HEADS)
+    x, context = torch.zeros(B, N, D), torch.zeros(B, M, D)
+    for call in (attention, attention.weights):
+        with pytest.raises(ValueError, match=r"bool \(B, 4\) with B = 3.*; got torch"):
+            call(x, context, mask)
