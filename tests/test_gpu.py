@@ -5,6 +5,7 @@
 
 import copy
 import os
+import shutil
 
 import pytest
 import torch
@@ -22,15 +23,17 @@ from mmbook.encoders import (
 from mmbook.fusion import FUSIONS, fusion
 from mmbook.generation import generate
 from mmbook.heads import ClassificationHead, GenerationHead
-from mmbook.models import MultimodalModel
+from mmbook.models import MultimodalModel, Output
 from mmbook.tokens import Tokens
 from mmbook.training import (
     ShuffledStream,
     TrainingConfig,
     checkpoints,
+    evaluate,
     fit,
     learning_rate,
     make_optimizer,
+    predict,
 )
 from mmbook.world import CaptionedScenes, sample_scenes, scene_tokenizer
 
@@ -40,7 +43,7 @@ CPU = torch.device("cpu")
 TOKENIZER = scene_tokenizer()
 
 
-def captioner() -> MultimodalModel:
+def captioner(dropout: float = 0.0) -> MultimodalModel:
     torch.manual_seed(0)
     head = GenerationHead(
         len(TOKENIZER),
@@ -49,6 +52,7 @@ def captioner() -> MultimodalModel:
         end=end_token(TOKENIZER),
         pad=TOKENIZER.pad_token_id,
         context_width=32,
+        dropout=dropout,
     )
     joined = fusion("concatenation", widths={"image": 32}, width=32)
     return MultimodalModel({"image": ConvImageEncoder(32)}, joined, head)
@@ -80,7 +84,6 @@ def test_it_trains_as_on_the_cpu():
     """The losses of the first steps are the CPU's, which computes in another order."""
     history = fit(captioner(), captions(), settings(), Collate(TOKENIZER))
     model, losses = captioner().train(), []
-    torch.manual_seed(0)
     config = settings()
     optimizer, data = make_optimizer(model, config), captions()
     for step, rows in enumerate(ShuffledStream(len(data), config)):
@@ -123,6 +126,37 @@ def test_a_compiled_model_learns_the_same():
     assert compiled[:5] == pytest.approx(plain[:5], rel=1e-2)
 
 
+def test_the_random_numbers_of_the_caller_go_on_as_if_none_had_been_drawn():
+    model = captioner(dropout=0.5)
+    torch.manual_seed(3)
+    expected = torch.rand(3, device=DEVICE)
+    torch.manual_seed(3)
+    fit(model, captions(), settings(steps=2), Collate(TOKENIZER))
+    assert torch.equal(torch.rand(3, device=DEVICE), expected)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run():
+    class Steep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+        def forward(self, **batch):
+            return Output(loss=self.weight.sqrt())
+
+    with pytest.raises(FloatingPointError, match="loss of step 0 is 0"):
+        fit(Steep(), captions(), settings(steps=3), Collate(TOKENIZER))
+
+
+def test_predict_and_evaluate_move_the_batches():
+    model, data = captioner().to(DEVICE), captions(20)
+    found = evaluate(model, data, Collate(TOKENIZER), batch_size=8)
+    here = evaluate(model.cpu(), data, Collate(TOKENIZER), batch_size=8)
+    assert found["loss"] == pytest.approx(here["loss"], rel=1e-3)
+    logits = predict(model.to(DEVICE), data, Collate(TOKENIZER, pad_to=24))
+    assert logits.device == CPU and len(logits) == 20
+
+
 def test_validation_may_hand_over_batches_of_the_cpu():
     batch = batch_of(captions())
 
@@ -141,15 +175,21 @@ def test_validation_may_hand_over_batches_of_the_cpu():
     assert history.validations[-1]["loss"] < history.validations[0]["loss"]
 
 
-def test_a_run_is_taken_up_from_its_checkpoint(tmp_path):
-    whole = fit(captioner(), captions(), settings(), Collate(TOKENIZER))
-    config = settings(folder=str(tmp_path), save_every=10, keep=5)
-    fit(captioner(), captions(), config, Collate(TOKENIZER))
-    for later in checkpoints(tmp_path)[1:]:
-        later.rename(later.with_name(f"kept-{later.name}"))
-    again = captioner()
-    history = fit(again, captions(), config, Collate(TOKENIZER))
-    assert history["loss"] == pytest.approx(whole["loss"], rel=1e-2)
+@pytest.mark.parametrize("precision", ["no", "fp16"])
+def test_a_run_is_taken_up_from_its_checkpoint(tmp_path, precision):
+    """With its dropout, and in fp16 with its scaler."""
+    given = {"precision": precision, "folder": tmp_path, "save_every": 10, "keep": 5}
+    runs, scalers = [], []
+    for workers in (0, 2):
+        config = settings(workers=workers, **given)
+        runs.append(fit(captioner(0.3), captions(), config, Collate(TOKENIZER)))
+        last = checkpoints(tmp_path)[-1]
+        scalers.append(torch.load(last / "state.pt", weights_only=True)["scaler"])
+        for later in checkpoints(tmp_path)[2:]:  # of step 20 and 30
+            shutil.rmtree(later)
+    assert runs[1]["loss"] == pytest.approx(runs[0]["loss"], rel=1e-2)
+    assert scalers[0] == scalers[1]
+    assert bool(scalers[0]) == (precision == "fp16" and DEVICE != "cpu")
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam"])

@@ -2,80 +2,95 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from dataclasses import dataclass, field
+
+_LEAST = {  # the least of whole numbers and of real ones
+    **dict.fromkeys(("steps", "batch_size", "accumulation", "keep"), 1),
+    **dict.fromkeys(("validate_every", "patience", "save_every"), 1),
+    **dict.fromkeys(("workers", "seed"), 0),
+    **dict.fromkeys(("learning_rate", "clip", "weight_decay", "warmup"), 0.0),
+}
+_POSITIVE = ("learning_rate", "clip")  # 0 itself is too little
+_OPTIONAL = ("validate_every", "patience", "save_every", "clip")
+_CHOICES = {
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("cosine", "constant"),
+    "precision": ("auto", "no", "bf16", "fp16"),
+    "maximise": (True, False),
+}
 
 
 @dataclass
 class TrainingConfig:
-    """All that a run needs to know; every field is a json value.
+    """All that a run needs to know; every field is a json value. Chapter 5.2.
 
-    Parameters
-    ----------
-    steps : number of updates.
-    batch_size : examples that one process puts through the model at once.
-    accumulation : parts of that size which make one update together (梯度累积).
-    optimizer : ``"adamw"`` or ``"sgd"`` (with momentum 0.9).
-    learning_rate : the highest one, after warm-up.
-    rates : factors on it for parameters whose names begin so, e.g.
-        ``{"encoders.": 0.1}``; the longest beginning counts.
-    weight_decay : for the weights of linear and convolutional layers only.
-    warmup : share of the steps in which the rate rises from zero.
-    schedule : ``"cosine"`` down to zero, or ``"constant"``.
-    clip : the largest norm of the gradient; None does not clip.
-    precision : ``"auto"`` is bf16 on a GPU that has it, else float32.
-    compile : ``"auto"`` compiles on a GPU if there are a thousand steps or more, since
-        compiling takes about a minute; True, False, or the name of a backend.
-    validate_every, patience, metric, maximise : when to validate; stop after so many
-        validations in which ``metric`` did not improve, and go back to the best weights.
-        ``patience=None`` never stops early.
-    folder, save_every, keep : where checkpoints go, how often, how many stay.
-    workers : processes that prepare batches; 0 prepares them in this one.
-    seed : of the order of the data and of dropout.
-    progress : None shows a bar where somebody watches.
+    ``rates`` are factors on the learning rate for parameters whose names begin so, e.g.
+    ``{"encoders.": 0.1}``; the longest beginning counts. With ``patience`` a run stops
+    after so many validations in which ``metric`` did not improve, and goes back to the
+    best weights. ``compile="auto"`` compiles on a GPU if there are a thousand steps or
+    more, since compiling takes about a minute. ``progress=None`` shows a bar in a terminal
+    or notebook, prints a line a minute into a log file, and is silent where CI is set.
     """
 
-    steps: int = 1000
-    batch_size: int = 64
-    accumulation: int = 1
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
+    steps: int = 1000  # updates
+    batch_size: int = 64  # examples that one process puts through the model at once
+    accumulation: int = (
+        1  # parts of that size which make one update together (梯度累积)
+    )
+    optimizer: str = "adamw"  # or "sgd", with momentum 0.9
+    learning_rate: float = 1e-3  # the highest one, after warm-up
     rates: dict[str, float] = field(default_factory=dict)
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    schedule: str = "cosine"
-    clip: float | None = 1.0
-    precision: str = "auto"
-    compile: bool | str = "auto"
-    validate_every: int | None = None
-    patience: int | None = None
+    weight_decay: float = 0.01  # of matrices only, see make_optimizer
+    warmup: float = 0.1  # share of the steps in which the rate rises from zero
+    schedule: str = "cosine"  # down to zero, or "constant"
+    clip: float | None = 1.0  # the largest norm of the gradient; None does not clip
+    precision: str = "auto"  # bf16 on a GPU that has it, else float32 ("no"); or "fp16"
+    compile: bool | str = "auto"  # or the name of a backend
+    validate_every: int | None = None  # steps
+    patience: int | None = None  # validations; None never stops early
     metric: str = "loss"
     maximise: bool = False
-    folder: str | None = None
-    save_every: int | None = None
-    keep: int = 2
-    workers: int = 0
-    seed: int = 0
+    folder: str | os.PathLike | None = None  # where checkpoints go
+    save_every: int | None = None  # steps; the last one is always saved
+    keep: int = 2  # checkpoints that stay
+    workers: int = 0  # processes that prepare batches; 0 prepares them in this one
+    seed: int = 0  # of the order of the data, and of all random numbers of the run
     progress: bool | None = None
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "accumulation", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
-        for name, known in (
-            ("optimizer", ("adamw", "sgd")),
-            ("schedule", ("cosine", "constant")),
-            ("precision", ("auto", "no", "bf16", "fp16")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(known)}; got "
-                    f"{getattr(self, name)!r}"
-                )
+        for name, least in _LEAST.items():
+            if getattr(self, name) is not None or name not in _OPTIONAL:
+                setattr(self, name, _number(name, getattr(self, name), least))
+        self.rates = {k: _number("rates", v, 0.0) for k, v in self.rates.items()}
+        self.folder = None if self.folder is None else os.fspath(self.folder)
+        for name, known in _CHOICES.items():
+            if (given := getattr(self, name)) not in known:
+                words = ", ".join(map(str, known))
+                raise ValueError(f"{name} must be one of {words}; got {given!r}")
+        if self.warmup > 1:
+            raise ValueError(f"warmup must be a share, 0 to 1; got {self.warmup}")
         if self.save_every and not self.folder:
             raise ValueError("save_every needs a folder to save into")
-        if self.patience is not None and not self.validate_every:
+        if self.patience and not self.validate_every:
             raise ValueError("patience needs validate_every: how often to look")
-        if not 0 <= self.warmup <= 1:
-            raise ValueError(
-                f"warmup is a share of the steps, from 0 to 1; got {self.warmup}"
-            )
+
+
+def _number(name: str, value, least: int | float) -> int | float:
+    """The value as a plain number of Python, which json can write."""
+    whole = isinstance(least, int)
+    if isinstance(value, str):
+        raise ValueError(
+            f"{name} must be a number; got the text {value!r}: write it without quotes, "
+            "and in YAML with a point (1.0e-4)"
+        )
+    try:
+        number = operator.index(value) if whole else float(value)
+    except TypeError as error:
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{name} must be {kind}; got {value!r}") from error
+    if number > least or (number == least and name not in _POSITIVE):
+        return number
+    words = "above 0" if name in _POSITIVE else f"{least:g} or more"
+    raise ValueError(f"{name} must be {words}; got {number}")

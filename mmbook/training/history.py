@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class History:
-    """What was measured: one record a step, one a validation. ``plots.plot_history`` draws it."""
+    """One record a step, one a validation; ``plots.plot_history`` draws it."""
 
     steps: list[dict[str, float]] = field(default_factory=list)
     validations: list[dict[str, float]] = field(default_factory=list)
@@ -20,11 +20,7 @@ class History:
     def __repr__(self) -> str:
         if not self.steps:
             return "History of no steps"
-        last = self.steps[-1]
-        text = f"History of {last['step'] + 1} steps, last loss {last['loss']:.4f}"
-        if self.validations:
-            numbers = self.validations[-1].items()
-            text += "; last validation " + ", ".join(
-                f"{name} {value:.4f}" for name, value in numbers if name != "step"
-            )
-        return text
+        text = f"History of {len(self.steps)} steps, last loss {self['loss'][-1]:.4f}"
+        last = dict(self.validations[-1] if self.validations else {}, step=None)
+        numbers = [f"{name} {x:.4f}" for name, x in last.items() if x is not None]
+        return text + ("; last validation " + ", ".join(numbers) if numbers else "")

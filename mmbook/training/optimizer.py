@@ -22,48 +22,55 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD, with decay only where it belongs.
+    """AdamW or SGD, with weight decay only where it belongs. Chapter 4.1.
 
-    Weight decay pulls the matrices of linear and convolutional layers towards zero. Norms,
-    biases, embeddings and positions are left alone: zero is no natural place for them.
-    Each parameter group keeps its factor on the learning rate as ``group["factor"]``.
+    Weight decay pulls matrices that multiply their input towards zero: each ``weight`` of
+    two or more dimensions, and the parameters that a module names in its attribute
+    ``decays``. Biases, norms, embeddings, positions and learned tokens are left alone:
+    zero is no natural place for them. Each parameter group keeps its factor on the
+    learning rate as ``group["factor"]``.
     """
-    _check_rates(model, config.rates)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     decayed = _decayed(model)
+    _check_rates(model, config.rates)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = config.weight_decay if id(parameter) in decayed else 0.0
-            groups.setdefault((decay, _factor(name, config.rates)), []).append(
-                parameter
-            )
+            decay = config.weight_decay if name in decayed else 0.0
+            starts = [start for start in config.rates if name.startswith(start)]
+            factor = config.rates[max(starts, key=len)] if starts else 1.0
+            groups.setdefault((decay, factor), []).append(parameter)
     if not groups:
         raise ValueError("nothing to train: no parameter requires a gradient")
     options = [
         {"params": parameters, "weight_decay": decay, "factor": factor}
         for (decay, factor), parameters in groups.items()
     ]
+    rate = config.learning_rate
     if config.optimizer == "sgd":
-        return torch.optim.SGD(options, lr=config.learning_rate, momentum=0.9)
-    return torch.optim.AdamW(
-        options, lr=config.learning_rate, betas=(0.9, 0.98), fused=_can_fuse(options)
-    )
-
-
-def _decayed(model: nn.Module) -> set[int]:
-    """Identities of the parameters that weight decay may touch."""
-    spared = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, nn.Embedding)
-        for parameter in module.parameters(recurse=False)
+        return torch.optim.SGD(options, lr=rate, momentum=0.9)
+    kinds = {
+        (p.device.type, p.is_floating_point()) for ps in groups.values() for p in ps
     }
+    fused = kinds in ({("cpu", True)}, {("cuda", True)})
+    return torch.optim.AdamW(options, lr=rate, betas=(0.9, 0.98), fused=fused)
+
+
+def _decayed(model: nn.Module) -> set[str]:
+    """Names of the parameters that weight decay may touch."""
+    spared: set[int] = set()
+    named: list[str] = []
+    for prefix, module in model.named_modules():
+        if isinstance(module, nn.Embedding | nn.LayerNorm | nn.RMSNorm):
+            spared |= {id(p) for p in module.parameters(recurse=False)}
+        named += [
+            f"{prefix}.{name}".strip(".") for name in getattr(module, "decays", ())
+        ]
     return {
-        id(parameter)
+        name
         for name, parameter in model.named_parameters()
-        if name.endswith("weight")
+        if (name.endswith("weight") or name.startswith(tuple(named)))
         and parameter.ndim >= 2
-        and id(parameter) not in spared
+        and id(parameter) not in spared  # also where it is tied to the output
     }
 
 
@@ -71,20 +78,5 @@ def _check_rates(model: nn.Module, rates: dict[str, float]) -> None:
     names = [name for name, _ in model.named_parameters()]
     for start in rates:
         if not any(name.startswith(start) for name in names):
-            known = sorted({".".join(name.split(".")[:2]) for name in names})
-            raise ValueError(
-                f"rates names {start!r}, but no parameter begins so; they begin with "
-                f"{', '.join(known)}"
-            )
-
-
-def _factor(name: str, rates: dict[str, float]) -> float:
-    matches = [start for start in rates if name.startswith(start)]
-    return rates[max(matches, key=len)] if matches else 1.0
-
-
-def _can_fuse(groups: list[dict]) -> bool:
-    kinds = {
-        (p.device.type, p.is_floating_point()) for g in groups for p in g["params"]
-    }
-    return len(kinds) == 1 and kinds <= {("cuda", True), ("cpu", True)}
+            known = ", ".join(sorted({".".join(n.split(".")[:2]) for n in names}))
+            raise ValueError(f"rates names {start!r}, but all names begin with {known}")

@@ -1,46 +1,124 @@
-"""Which examples make which batch: an order that can be taken up anywhere."""
+"""Which examples make which batch, and which random numbers they draw.
+
+Both depend on the seed and the place alone: a run can be taken up anywhere, and neither
+workers nor processes nor accumulation change an example.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
-from torch.utils.data import Sampler
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from .config import TrainingConfig
 
 
 class ShuffledStream(Sampler):
-    """Which examples make which batch: shuffled epochs, behind each other, for ever.
+    """The indices of each batch: shuffled epochs, behind each other, for ever.
 
-    The order is a function of the seed and the step alone, so a run can be taken up at
-    any step, and several processes share each batch without talking. Every batch is
-    full; the last one of an epoch is filled up from the next.
+    Every batch is full; the last one of an epoch is filled up from the next. Several
+    processes share each step without talking.
     """
 
-    def __init__(
-        self, length: int, config: TrainingConfig, start=0, rank=0, processes=1
-    ):
+    def __init__(self, length: int, config: TrainingConfig, rank=0, processes=1):
         if length < 1:
             raise ValueError("no data to train on: the dataset is empty")
         self.length, self.config = length, config
-        self.start, self.rank, self.processes = start, rank, processes
+        self.rank, self.processes = rank, processes
+        self.epoch, self.order = -1, np.empty(0, dtype=int)
 
     def __iter__(self) -> Iterator[list[int]]:
-        size, parts = self.config.batch_size, self.config.accumulation
-        together = size * parts * self.processes
-        epoch, order = None, []
-        for step in range(self.start, self.config.steps):
-            for part in range(parts):
-                first = step * together + (part * self.processes + self.rank) * size
-                batch = []
-                for place in range(first, first + size):
-                    if place // self.length != epoch:
-                        epoch = place // self.length
-                        order = self._order(epoch)
-                    batch.append(order[place % self.length])
-                yield batch
+        for step in range(self.config.steps):
+            for part in self.parts(step):
+                yield [index for _, index in part]
 
-    def _order(self, epoch: int) -> list[int]:
-        rng = np.random.default_rng((self.config.seed, epoch))
-        return rng.permutation(self.length).tolist()
+    def parts(self, step: int) -> Iterator[list[tuple[int, int]]]:
+        """The batches of a step: of each example its epoch and its index."""
+        size, parts = self.config.batch_size, self.config.accumulation
+        for part in range(step * parts, (step + 1) * parts):
+            first = (part * self.processes + self.rank) * size
+            yield [self._example(place) for place in range(first, first + size)]
+
+    def _example(self, place: int) -> tuple[int, int]:
+        epoch, place = divmod(place, self.length)
+        if epoch != self.epoch:
+            rng = np.random.default_rng((self.config.seed, epoch))
+            self.epoch, self.order = epoch, rng.permutation(self.length)
+        return epoch, int(self.order[place])
+
+
+class Batches(Dataset):
+    """The batches of each step, the same wherever they are prepared.
+
+    What an item draws from ``random``, NumPy or PyTorch depends on the seed, the epoch and
+    its index; what ``collate`` draws, on the first of its items. A generator that a
+    dataset keeps for itself is not reached.
+    """
+
+    def __init__(self, data, collate: Callable | None, stream: ShuffledStream):
+        self.data, self.collate, self.stream = data, collate or default_collate, stream
+
+    def __getitem__(self, step: int) -> list[dict]:
+        return [self.prepare(part) for part in self.stream.parts(step)]
+
+    def sample(self) -> dict:
+        """A batch of at most eight items, from all over the data."""
+        places = np.linspace(0, len(self.data) - 1, min(8, len(self.data)))
+        return self.prepare([(0, int(place)) for place in places])
+
+    def prepare(self, examples: list[tuple[int, int]]) -> dict:
+        """The batch of these examples, by epoch and index."""
+        items, seed = [], self.stream.config.seed
+        for epoch, index in examples:
+            seed_by(seed, epoch, index)
+            items.append(self.data[index])
+            if items[-1] is None:
+                raise ValueError(f"item {index} of the data is None, not an example")
+        seed_by(seed, "batch", *examples[0])
+        batch = self.collate(items)
+        if hasattr(batch, "items") and any(torch.is_tensor(v) for v in batch.values()):
+            return batch
+        raise TypeError(
+            "a batch must be a dict of tensors, by the names of the model's arguments; got "
+            f"{type(batch).__name__} {batch!r:.99}: let collate make one, as "
+            "mmbook.data.Collate does"
+        )
+
+
+def to_device(batch: dict, device: torch.device) -> dict:
+    """The batch with its tensors on the device; the copy runs beside the computation."""
+    tensors = {
+        name: value for name, value in batch.items() if isinstance(value, Tensor)
+    }
+    moved = {
+        name: value.to(device, non_blocking=True) for name, value in tensors.items()
+    }
+    return {**batch, **moved}
+
+
+def seed_by(*numbers: int | str) -> int:
+    """Seed ``random``, NumPy and PyTorch (on the CPU) by a hash of some numbers."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    seed = int.from_bytes(digest, "little")
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    return seed
+
+
+@contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Afterwards random numbers go on as if none had been drawn inside."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
