@@ -1,75 +1,84 @@
-# Two commands do it all: `make book` builds the site, `make test` runs the tests.
-# Each makes the environment in .venv first, if it is not there yet.
+# `make book` builds the site, `make test` runs the tests, `make help` lists the rest. The
+# first of them makes the environment in .venv. All recipes are plain commands of Python,
+# so they run in any shell, on Windows too.
 
-PYTHON ?= python3
-BIN := .venv/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
-
-# Real data and models are found by themselves in a folder beside this one, if there is
-# any; set the two variables to look elsewhere.
-MMBOOK_DATA ?= $(abspath $(firstword $(wildcard ../*/data)))
-MMBOOK_MODELS ?= $(abspath $(firstword $(wildcard ../*/models)))
-ifneq ($(MMBOOK_DATA),)
-export MMBOOK_DATA
-endif
-ifneq ($(MMBOOK_MODELS),)
-export MMBOOK_MODELS
-endif
+WINDOWS := $(filter Windows_NT,$(OS))
+PYTHON ?= $(if $(WINDOWS),python,python3)
+PY := $(if $(WINDOWS),.venv/Scripts/python.exe,.venv/bin/python)
+TESTS := $(PY) -m pytest --quiet --numprocesses logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help book test unit notebooks gpu lab run exercises lint format publish constraints \
-	clean
+.PHONY: help book test unit notebooks quick types gpu lab run exercises new twice study \
+	studies lint format publish constraints clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@$(PYTHON) -c "import re; [print(f'{t:13}{d}') for t, d in re.findall(r'(?m)^([a-z]+):.*## (.*)', open('Makefile', encoding='utf-8').read())]"
 
 book: .venv/ready ## Build the site into _build/html
-	$(BIN)/jupyter-book build . --warningiserror --nitpick --keep-going --quiet
-	@echo "The book is at _build/html/index.html"
+	$(PY) tools/build_site.py
 
 test: unit notebooks ## Run all tests: the package, then every chapter and exercise
 
-unit: .venv/ready ## Test the package
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+unit: lint ## Test the package and the form of the book
+	$(TESTS)
 
-notebooks: .venv/ready ## Run every chapter and exercise alone and compare (nbval)
-	$(BIN)/python tools/alone.py
+notebooks: .venv/ready ## Run every chapter and exercise alone and compare (nbval), or CHAPTER=5.2
+	$(PY) tools/alone.py $(CHAPTER)
+
+quick: lint ## The tests that take no time: in a minute
+	$(TESTS) -m "not slow"
+
+types: .venv/ready ## Check the types of the package
+	$(PY) -m mypy
 
 gpu: .venv/ready ## Test the package on a GPU
-	MMBOOK_GPU=cuda $(BIN)/python -m pytest -q tests/test_gpu.py
+	$(PY) -m pytest --quiet tests/test_gpu.py
 
 lab: .venv/ready ## Open JupyterLab
-	$(BIN)/jupyter lab chapters
+	$(PY) -m jupyterlab chapters
 
-run: .venv/ready ## Execute chapters in place: make run, or make run CHAPTER=5.2
-	$(BIN)/python tools/run.py $(CHAPTER)
+run: .venv/ready ## Execute chapters in place, or CHAPTER=5.2
+	$(PY) tools/run.py $(CHAPTER)
 
-exercises: .venv/ready ## Make the exercise notebooks from their sources
-	$(BIN)/python tools/exercises.py
+exercises: .venv/ready ## Make the exercise notebooks from their sources, or CHAPTER=5.2
+	$(PY) tools/exercises.py $(CHAPTER)
+
+new: .venv/ready ## Begin a chapter: CHAPTER=6.1 TITLE="Image captioning" [PART=] [TERMS=]
+	$(PY) tools/new.py "$(CHAPTER)" "$(TITLE)" --part "$(PART)" --terms "$(TERMS)"
+	$(PY) tools/run.py $(CHAPTER)
+	$(PY) tools/exercises.py $(CHAPTER)
+
+twice: .venv/ready ## Run every cell of the chapters twice, or CHAPTER=5.2
+	$(PY) tools/twice.py $(CHAPTER)
+
+study: .venv/ready ## Run one study: NAME=label_efficiency
+	$(if $(NAME),,$(error say which: make study NAME=label_efficiency))
+	$(PY) tools/studies.py $(NAME)
+
+studies: .venv/ready ## Run all studies: hours
+	$(PY) tools/studies.py
 
 lint: .venv/ready ## Check the style
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
-format: .venv/ready ## Put everything into style
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+format: .venv/ready ## Bring everything into style, set-up cells and notebooks too
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	$(PY) tools/setup_cell.py
+	$(PY) tools/normalise.py
 
-publish: .venv/ready ## Set the address of your copy: make publish REPO=owner/name
-	$(BIN)/python tools/publish.py $(REPO)
+publish: .venv/ready ## Set the address of your copy: REPO=owner/name
+	$(PY) tools/publish.py $(REPO)
 
 constraints: .venv/ready ## Write down the versions that are installed now
-	$(BIN)/python tools/constraints.py
+	$(PY) tools/constraints.py
 
-clean: ## Delete what was built; the environment stays
-	rm -rf _build .pytest_cache .ruff_cache
+clean: ## Delete the site and caches; the environment and half-run studies stay
+	$(PYTHON) -c "import shutil; [shutil.rmtree(f, True) for f in ('_build/html', '_build/.doctrees', 'build', '.ruff_cache', '.mypy_cache')]"
 
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python \
-		--constraint constraints.txt --editable '.[book,lab,test]'
-	touch $@
+unit quick: export OMP_NUM_THREADS = 1
+gpu: export MMBOOK_GPU = cuda
+
+.venv/ready: pyproject.toml constraints.txt tools/environment.py
+	$(PYTHON) tools/environment.py

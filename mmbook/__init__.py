@@ -27,26 +27,32 @@ those above it.
 =========================  ==========================================================
 """
 
+import warnings
 from importlib import import_module
 
 __version__ = "0.1.0"
 
 _FACE = {  # what most users need, loaded when it is asked for
+    "Tokens": "tokens",
+    "MultimodalModel": "models",
     "Collate": "data",
     "load_folder": "data",
+    "read_image": "data",
+    "train_tokenizer": "data",
     "ConvImageEncoder": "encoders",
     "PretrainedImageEncoder": "pretrained",
     "keep_features": "pretrained",
     "Concatenation": "fusion",
     "ClassificationHead": "heads",
     "GenerationHead": "heads",
-    "MultimodalModel": "models",
-    "Tokens": "tokens",
     "TrainingConfig": "training",
     "fit": "training",
     "generate": "generation",
     "to_text": "generation",
 }
+
+# Jupyter without ipywidgets: progress bars are text then, which needs no red warning.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 def __getattr__(name: str):

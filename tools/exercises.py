@@ -1,6 +1,7 @@
 """Make exercise notebooks and solutions from their one source.
 
     python tools/exercises.py            build all
+    python tools/exercises.py 6.1        those of a chapter
     python tools/exercises.py --check    only tell whether they are up to date
 
 A source is a Python file in ``chapters/exercises/sources`` in cells:
@@ -16,7 +17,8 @@ A source is a Python file in ``chapters/exercises/sources`` in cells:
 
 Text cells are comments. From each source two notebooks are made and executed: the
 student's, ``chapters/exercises/NAME.ipynb``, without solutions, and
-``chapters/exercises/solutions/NAME.ipynb``, where the solutions are folded.
+``chapters/exercises/solutions/NAME.ipynb``, where the solutions are folded. A stub that
+passes its check is refused, and so is a solution that fails it.
 """
 
 import argparse
@@ -27,16 +29,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+from book import ROOT, chosen, number
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from normalise import complaints, normalised
-from setup_cell import ROOT, setup_cell
+from setup_cell import needed, setup_cell
 
 FOLDER = ROOT / "chapters/exercises"
 SOURCES = FOLDER / "sources"
 KINDS = {"warm-up": "热身", "predict": "预测", "core": "核心", "open": "开放"}
-PARTS = ("stub", "solution", "check", "hint", "remark")
+CODE = ("stub", "solution", "check")
+PARTS = (*CODE, "hint", "remark")
 CELL = re.compile(r"^# %% ?(.*)$", re.MULTILINE)
+SOLVED = re.compile(r"^Exercise (\S+) is solved\.$", re.MULTILINE)  # what a check says
 
 
 @dataclass
@@ -62,6 +67,17 @@ class Source:
     def shared(self) -> list[str]:
         """The code that all exercises use."""
         return [text for kind, text in self.intro if kind == "code"]
+
+    @property
+    def codes(self) -> list[str]:
+        """All code that the two notebooks hold."""
+        parts = [part for exercise in self.exercises for part in exercise.parts.items()]
+        return self.shared + [text for kind, text in parts if kind in CODE]
+
+
+def sources() -> list[Path]:
+    """All sources, in the order of the chapters."""
+    return sorted(SOURCES.glob("*.py"), key=number)
 
 
 def read(path: Path) -> Source:
@@ -103,7 +119,7 @@ def _add(source: Source, head: str, body: str, where: str) -> None:
     elif word in PARTS:
         if not source.exercises:
             raise ValueError(f"{where}: a {word} before the first exercise")
-        text = _text(body) if word in ("hint", "remark") else body
+        text = body if word in CODE else _text(body)
         source.exercises[-1].parts[word] = text
     else:
         raise ValueError(
@@ -157,11 +173,11 @@ def solutions(source: Source) -> nbformat.NotebookNode:
 
 def _opening(source: Source) -> list:
     cells = []
-    for number, (kind, text) in enumerate(source.intro):
+    for place, (kind, text) in enumerate(source.intro):
         make = new_markdown_cell if kind == "text" else new_code_cell
         cells.append(make(text))
-        if number == 0:
-            cells.append(new_code_cell(setup_cell()))
+        if place == 0:
+            cells.append(new_code_cell(setup_cell(needed(source.codes))))
     return cells
 
 
@@ -188,24 +204,41 @@ def is_current(path: Path, notebook: nbformat.NotebookNode) -> bool:
     """Does the file hold these cells?"""
     if not path.is_file():
         return False
-    there = nbformat.read(path, as_version=4).cells
-    return [(c.cell_type, c.source) for c in there] == [
-        (c.cell_type, c.source.strip("\n")) for c in notebook.cells
+    there = nbformat.read(path, as_version=4)
+    return _what_counts(there) == _what_counts(notebook)
+
+
+def _what_counts(notebook) -> list[tuple]:
+    return [
+        (cell.cell_type, cell.source.strip("\n"), cell.metadata.get("tags", []))
+        for cell in notebook.cells
     ]
 
 
-def build(path: Path, notebook: nbformat.NotebookNode) -> None:
+def solved(notebook) -> set[str]:
+    """The numbers of the exercises that an executed notebook solves."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return set(SOLVED.findall("\n".join(o.get("text", "") for o in outputs)))
+
+
+def mistakes(source: Source, path: Path, notebook) -> list[str]:
+    """Stubs that pass their check, or solutions that fail it."""
+    numbers = {exercise.number for exercise in source.exercises}
+    if path.parent == FOLDER:
+        return [f"the stub of {x} passes its check" for x in sorted(solved(notebook))]
+    failed = sorted(numbers - solved(notebook))
+    return [f"the solution of {x} fails its check" for x in failed]
+
+
+def build(source: Source, path: Path, notebook: nbformat.NotebookNode) -> None:
     """Execute a notebook and write it in normal form."""
     os.environ["CI"] = "true"
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     text = normalised(nbformat.writes(notebook))
-    problems = complaints(text)
-    if path.parent.name == "solutions" and "✗" in text:
-        problems.append("a solution fails its check")
-    if problems:
+    if problems := complaints(text) + mistakes(source, path, notebook):
         sys.exit(f"{path.name}: " + "; ".join(problems))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", newline="\n")
     print(f"made {path.relative_to(ROOT)}", flush=True)
 
 
@@ -213,15 +246,14 @@ def main() -> int:
     """Build or check all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("names", nargs="*", help="only sources with this in their name")
+    parser.add_argument("chapters", nargs="*", help="numbers, or words of a name")
     given = parser.parse_args()
     stale = 0
-    for path in sorted(SOURCES.glob("*.py")):
-        if given.names and not any(name in path.stem for name in given.names):
-            continue
-        for target, notebook in outputs(read(path)).items():
+    for path in chosen(sources(), given.chapters):
+        source = read(path)
+        for target, notebook in outputs(source).items():
             if not given.check:
-                build(target, notebook)
+                build(source, target, notebook)
             elif not is_current(target, notebook):
                 print(f"{target.relative_to(ROOT)} is not what {path.name} makes")
                 stale += 1

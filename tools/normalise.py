@@ -16,14 +16,25 @@ import sys
 from pathlib import Path
 
 import nbformat
+from book import notebooks
 
-ROOT = Path(__file__).parent.parent
 LIMIT = 1_000_000  # bytes; the preview of code hosts gives up on larger ones
 NOISE = re.compile(
     r"<(Figure size|Axes|matplotlib\.|module |function |[\w.]+ (object )?at 0x).*"
     r"|Text\(.*|\[<.*"
 )
-MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|work|Users|usr|opt)/[\w.-]+")
+HOME = re.compile(  # a path that text and code must not name either
+    r"(?<![\w.:/])/(?:home|root|tmp|work|Users|usr|opt)/[\w.-]+"
+    r"|(?<!\w)[A-Za-z]:[\\/]{1,4}Users[\\/]{1,4}[\w.-]+"
+    r"|file:///\S+"
+)
+MACHINE_PATH = re.compile(  # a path that no output may show
+    rf"{HOME.pattern}"
+    r"|(?<![\w.:/])/(?:mnt|media|content|kaggle|workspace|private|var|srv|run|nix|Volumes"
+    r"|Library|Applications)/[\w.-]+"
+    r"|(?<![\w\\])[A-Za-z]:\\{1,4}\w[\w.-]*"  # C:\data, D:\\data
+    r"|(?<![\w\\])\\{2,8}[A-Za-z][\w.$-]*\\{1,4}[\w.$-]+"  # \\server\share
+)
 SVG_VOLATILE = [
     (re.compile(r"<dc:date>.*?</dc:date>"), "<dc:date/>"),
     (
@@ -31,12 +42,6 @@ SVG_VOLATILE = [
         "<dc:title>Matplotlib</dc:title>",
     ),
 ]
-
-
-def notebooks() -> list[Path]:
-    """All notebooks of the book."""
-    found = (ROOT / "chapters").rglob("*.ipynb")
-    return sorted(p for p in found if ".ipynb_checkpoints" not in p.parts)
 
 
 def normalised(text: str) -> str:
@@ -56,18 +61,10 @@ def normalised(text: str) -> str:
     count = 0
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
-        cell.source = cell.source.strip("\n")
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": sorted(tags)} if tags else {})
-        if "hide-input" in (tags or []):  # what the site folds, JupyterLab folds, too
-            cell.metadata.jupyter = nbformat.from_dict({"source_hidden": True})
+        _normalise(cell)
         if cell.cell_type == "code":
             count += bool(cell.source)
-            cell.execution_count = count if cell.source else None
-            cell.outputs = [o for o in map(_output, _merged(cell.outputs)) if o]
-            for output in cell.outputs:
-                if "execution_count" in output:
-                    output.execution_count = count
+            _normalise_outputs(cell, count if cell.source else None)
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
@@ -76,8 +73,8 @@ def complaints(text: str) -> list[str]:
     notebook, found = nbformat.reads(text, as_version=4), []
     if len(text.encode()) > LIMIT:
         found.append(f"it has {len(text.encode()):,} bytes; {LIMIT:,} are allowed")
-    if match := MACHINE_PATH.search(text):
-        found.append(f"it names a path of a machine: {match.group()}")
+    if path := machine_path(notebook):
+        found.append(f"it names a path of a machine: {path}")
     code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
     for number, cell in enumerate(code, 1):
         expected = "raises-exception" in cell.metadata.get("tags", [])
@@ -87,6 +84,51 @@ def complaints(text: str) -> list[str]:
     if code and not any(cell.outputs for cell in code):
         found.append("it was not executed: no cell has an output")
     return found
+
+
+def machine_path(notebook) -> str | None:
+    """The first path of somebody's machine: any in an output, a home in text or code."""
+    for cell in notebook.cells:
+        if match := HOME.search(cell.source):
+            return match.group()
+        for said in (
+            said for output in cell.get("outputs", []) for said in _said(output)
+        ):
+            if match := MACHINE_PATH.search(said):
+                return match.group()
+    return None
+
+
+def _said(output) -> list[str]:
+    """The texts of an output: what is printed, shown or raised; no coded pictures."""
+    if output.output_type == "stream":
+        return [output.text]
+    if output.output_type == "error":
+        return [output.evalue, *output.traceback]
+    return [
+        said if isinstance(said, str) else json.dumps(said)
+        for kind, said in output.data.items()
+        if kind == "image/svg+xml"
+        or not kind.startswith(("image/", "audio/", "video/"))
+    ]
+
+
+def _normalise(cell) -> None:
+    """Bring the source of a cell and what the book says about it into order."""
+    cell.source = cell.source.strip("\n")
+    tags = cell.metadata.get("tags")
+    cell.metadata = nbformat.from_dict({"tags": sorted(tags)} if tags else {})
+    if "hide-input" in (tags or []):  # what the site folds, JupyterLab folds, too
+        cell.metadata.jupyter = nbformat.from_dict({"source_hidden": True})
+
+
+def _normalise_outputs(cell, count: int | None) -> None:
+    """Number a cell and its results, and drop what means nothing."""
+    cell.execution_count = count
+    cell.outputs = [o for o in map(_output, _merged(cell.outputs)) if o]
+    for output in cell.outputs:
+        if "execution_count" in output:
+            output.execution_count = count
 
 
 def _merged(outputs: list) -> list:
@@ -138,7 +180,7 @@ def main() -> int:
         if given.check and normal != text:
             problems.append("it is not in normal form: run tools/normalise.py")
         elif not given.check and normal != text:
-            path.write_text(normal, encoding="utf-8")
+            path.write_text(normal, encoding="utf-8", newline="\n")
         for problem in problems:
             print(f"{path}: {problem}", file=sys.stderr)
         bad += bool(problems)

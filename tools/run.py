@@ -1,7 +1,8 @@
 """Execute chapters in place, measure them, and bring them into normal form.
 
     python tools/run.py                  all chapters
-    python tools/run.py 5.2 1.1          these (by number, or part of the file's name)
+    python tools/run.py 5.2 1.1          these (by number, or a word of the file's name)
+    python tools/run.py 6                those of part 6
     python tools/run.py 5.2 --out FILE   into another file (real data stay out of the book)
 
 The measured time and memory go into the chapter's third line and into the site's page of
@@ -22,30 +23,14 @@ from pathlib import Path
 
 import nbformat
 import psutil
+from book import ROOT, chapters, chosen, number
 from nbclient import NotebookClient
 from normalise import complaints, normalised
 
-ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "chapters/appendix/run_times.json"
 PAGE = ROOT / "chapters/appendix/run_times.md"
 LINE = re.compile(r"^\*Run time: .*\*$", re.MULTILINE)
 PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "matplotlib")
-
-
-def chapters(wanted: list[str]) -> list[Path]:
-    """The chapters whose number or name was asked for; all, if nothing was."""
-    folders = (ROOT / "chapters").glob("[0-9]-*/*.ipynb")
-    found = sorted(path for path in folders)
-    if not wanted:
-        return found
-    keys = [key.replace(".", "") if key[0].isdigit() else key for key in wanted]
-    chosen = [
-        p for p in found if any(p.stem.startswith(k) or k in p.stem for k in keys)
-    ]
-    if not chosen:
-        names = ", ".join(path.stem for path in found)
-        sys.exit(f"no chapter fits {', '.join(wanted)}; there are {names}")
-    return chosen
 
 
 class PeakMemory(threading.Thread):
@@ -100,7 +85,7 @@ def hardware() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{len(os.sched_getaffinity(0))} CPU cores"
+    return f"{os.cpu_count()} CPU cores"
 
 
 def record(path: Path, notebook, seconds: float, memory: float) -> None:
@@ -109,7 +94,7 @@ def record(path: Path, notebook, seconds: float, memory: float) -> None:
         json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
     )
     title = re.match(r"# (.*)", notebook.cells[0].source).group(1)
-    known[str(path.relative_to(ROOT / "chapters"))] = {
+    known[path.relative_to(ROOT / "chapters").as_posix()] = {
         "title": title,
         "seconds": round(seconds),
         "gib": round(memory, 1),
@@ -118,9 +103,14 @@ def record(path: Path, notebook, seconds: float, memory: float) -> None:
         "versions": {name: version(name).split("+")[0] for name in PACKAGES},
         "python": platform.python_version(),
     }
-    text = json.dumps(dict(sorted(known.items())), indent=2, ensure_ascii=False)
-    MEASURED.write_text(text + "\n", encoding="utf-8")
-    PAGE.write_text(page(known), encoding="utf-8")
+    text = json.dumps(in_order(known), indent=2, ensure_ascii=False)
+    MEASURED.write_text(text + "\n", encoding="utf-8", newline="\n")
+    PAGE.write_text(page(known), encoding="utf-8", newline="\n")
+
+
+def in_order(known: dict) -> dict:
+    """The results by chapter: 6.2 stands before 6.10."""
+    return dict(sorted(known.items(), key=lambda item: number(Path(item[0]))))
 
 
 def page(known: dict) -> str:
@@ -128,7 +118,7 @@ def page(known: dict) -> str:
     rows = "\n".join(
         f"| [{r['title']}](../{name}) | {r['seconds']} s | {r['gib']:.1f} GiB | "
         f"{r['hardware']} | {r['date']} |"
-        for name, r in sorted(known.items())
+        for name, r in in_order(known).items()
     )
     sets = {(r["python"], *r["versions"].items()) for r in known.values()}
     versions = "\n".join(
@@ -153,7 +143,7 @@ def main() -> None:
     parser.add_argument("chapters", nargs="*")
     parser.add_argument("--out", type=Path, help="write the result here instead")
     given = parser.parse_args()
-    for path in chapters(given.chapters):
+    for path in chosen(chapters(), given.chapters):
         print(path.stem, end=" … ", flush=True)
         notebook, seconds, memory = execute(path)
         state(notebook, seconds, memory)
@@ -161,7 +151,7 @@ def main() -> None:
         print(f"{seconds:.0f} s, {memory:.1f} GiB", flush=True)
         if problems := complaints(text):
             sys.exit(f"{path}: " + "; ".join(problems))
-        (given.out or path).write_text(text, encoding="utf-8")
+        (given.out or path).write_text(text, encoding="utf-8", newline="\n")
         if not given.out:
             record(path, notebook, seconds, memory)
 

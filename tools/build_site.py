@@ -1,0 +1,76 @@
+"""Build the site into _build/html: python tools/build_site.py
+
+Each page shows the titles of all pages in its navigation, but Sphinx writes only the pages
+that have changed themselves. So if a title, the table of contents, the configuration or
+the look has changed since the last build, every page is written anew.
+"""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import yaml
+from book import ROOT
+
+BUILT = ROOT / "_build"
+STRICT = ("--warningiserror", "--nitpick", "--keep-going", "--quiet")
+COMMAND = "from jupyter_book.cli.main import main; main()"
+HEADING = re.compile(r"^# (.*)$", re.MULTILINE)
+
+
+def pages() -> list[str]:
+    """The pages in the table of contents, as they stand there, without ending."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    found, waiting = [toc["root"]], [c for p in toc["parts"] for c in p["chapters"]]
+    while waiting:
+        page = waiting.pop(0)
+        found.append(page["file"])
+        waiting = page.get("sections", []) + waiting
+    return found
+
+
+def title(page: str) -> str:
+    """The first heading of a page; its name, if it has none."""
+    path = ROOT / f"{page}.md"
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+    else:
+        cells = nbformat.read(ROOT / f"{page}.ipynb", as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    found = HEADING.search(text)
+    return found[1] if found else page
+
+
+def fingerprint() -> str:
+    """Of all that every page shows."""
+    shared = [ROOT / "_config.yml", ROOT / "_toc.yml"]
+    for folder in ("_static", "tools"):
+        shared += sorted(path for path in (ROOT / folder).glob("*") if path.is_file())
+    found = hashlib.sha256()
+    for path in shared:
+        found.update(path.read_bytes())
+    found.update("\n".join(map(title, pages())).encode())
+    return found.hexdigest()
+
+
+def main() -> int:
+    """Build; the exit status is that of Jupyter Book."""
+    mark, now = BUILT / "fingerprint", fingerprint()
+    new = not mark.exists() or mark.read_text(encoding="utf-8") != now
+    if new:
+        shutil.rmtree(BUILT / "html", ignore_errors=True)  # pages that are gone, too
+    mark.unlink(missing_ok=True)
+    every = ["--all"] if new else []
+    command = [sys.executable, "-c", COMMAND, "build", str(ROOT), *STRICT, *every]
+    status = subprocess.run(command, cwd=ROOT).returncode
+    if status == 0:
+        mark.write_text(now, encoding="utf-8")
+        print("The book is at _build/html/index.html")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
