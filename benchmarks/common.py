@@ -186,15 +186,12 @@ def captioner(
     """The captioner of chapter 5.2 with random weights; other sizes where asked for."""
     torch.manual_seed(seed)
     encoder = encoder() if encoder else ConvImageEncoder(width, size=48)
-    head = GenerationHead(
-        len(TOKENIZER),
-        width,
-        layers,
-        heads,
+    head = GenerationHead.for_tokenizer(
+        TOKENIZER,
+        width=width,
+        layers=layers,
+        heads=heads,
         max_length=32,
-        start=TOKENIZER.bos_token_id,
-        end=TOKENIZER.eos_token_id,
-        pad=TOKENIZER.pad_token_id,
         context_width=width,
         smoothing=smoothing,
     )
@@ -242,7 +239,7 @@ def hardware() -> str:
 
 def _processor() -> str:
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if "model name" in line]
     return names[0] if names else platform.machine()
 

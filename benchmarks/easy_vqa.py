@@ -30,7 +30,7 @@ from common import Bound, report, table
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mmbook.data.corpora import EasyVQA, easy_vqa
+from mmbook.data import EasyVQA, easy_vqa
 from mmbook.fusion import CrossAttention
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel

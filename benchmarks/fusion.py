@@ -30,12 +30,11 @@ from common import TOKENIZER, Bound, interleaved, ratios, report, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmbook.encoders import ConvImageEncoder, TextEncoder
+from mmbook.encoders import ConvImageEncoder, PrecomputedTokens, TextEncoder
 from mmbook.fusion import FUSIONS, fusion
 from mmbook.heads import ClassificationHead
 from mmbook.layers import Attention
 from mmbook.models import MultimodalModel
-from mmbook.saving import Configured
 from mmbook.tokens import Tokens
 from mmbook.world import COLOURS, SHAPES, Scene, render, sample_scenes
 
@@ -314,14 +313,6 @@ def attention_peers(rounds: int) -> tuple[list, list[Bound]]:
 # --- the arena, for longer ------------------------------------------------------------
 
 
-class Kept(Configured):
-    """Stands in for an encoder: hands on tokens computed before."""
-
-    def forward(self, values: Tensor, mask: Tensor | None = None) -> Tokens:
-        """Tokens as they were kept."""
-        return Tokens(values, mask)
-
-
 def binding(count: int, seed: int, eyes) -> dict[str, Tensor]:
     """Chapter 2.5's task: which shape has the thing of this colour?"""
     rng, few = random.Random(seed), list(COLOURS)[:4]
@@ -352,7 +343,8 @@ def arena_run(name: str, seed: int, steps: int, data: dict, exam: dict) -> float
     possible = inspect.signature(FUSIONS[name]).parameters
     small = {k: v for k, v in {"layers": 1, "heads": 2}.items() if k in possible}
     method = fusion(name, widths=widths, width=32, **small)
-    encoders = {"image": Kept(), "text": TextEncoder(len(TOKENIZER), 32, layers=0)}
+    words = TextEncoder(len(TOKENIZER), 32, layers=0)
+    encoders = {"image": PrecomputedTokens(), "text": words}
     model = MultimodalModel(encoders, method, ClassificationHead(32, 6, hidden=64))
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, fused=True)
     rate = torch.optim.lr_scheduler.OneCycleLR(

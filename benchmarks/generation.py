@@ -25,7 +25,7 @@ from transformers import BertConfig, BertLMHeadModel, DynamicCache, EncoderDecod
 from mmbook.generation import generate
 from mmbook.heads import GenerationHead
 from mmbook.tokens import Tokens
-from mmbook.twins import bert_arguments, copy_bert, copy_bert_attention
+from mmbook.twins import generation_head_from_bert
 
 PAD, START, END = 0, 1, 2
 VOCABULARY, ROWS, LOOKED_AT = 1000, 8, 36
@@ -65,21 +65,11 @@ def their_decoder(layers: int, width: int, words: int) -> BertLMHeadModel:
     return decoder
 
 
-@torch.no_grad()
 def our_twin(decoder: BertLMHeadModel) -> GenerationHead:
     """Our head with the same weights."""
-    special = {"start": START, "end": END, "pad": PAD}
+    special = {"start": START, "end": END, "pad": PAD, "transform": True}
     width = decoder.config.hidden_size
-    arguments = bert_arguments(decoder.config) | special
-    head = GenerationHead(context_width=width, transform=True, **arguments)
-    copy_bert(decoder.bert, head.embedding, head.blocks)
-    for layer, block in zip(decoder.bert.encoder.layer, head.blocks, strict=True):
-        copy_bert_attention(layer.crossattention, block.cross, block.cross_norm)
-    transform = decoder.cls.predictions.transform
-    head.transform[0].load_state_dict(transform.dense.state_dict())
-    head.transform[2].load_state_dict(transform.LayerNorm.state_dict())
-    head.bias.copy_(decoder.cls.predictions.bias)
-    return head.eval()
+    return generation_head_from_bert(decoder, width, **special).eval()
 
 
 def said_by_transformers(decoder, values: Tensor, words: int, cached: bool) -> Tensor:

@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, default_collate
 
-from mmbook.data.corpora import Photographs, captioned_photographs
-from mmbook.heads import PairHead
+from mmbook.data import Photographs, captioned_photographs
+from mmbook.heads import SharedSpaceHead
 from mmbook.metrics import retrieval
 from mmbook.models import MultimodalModel
 from mmbook.pretrained import (
@@ -121,7 +121,7 @@ def trained(images: Tensor, texts: Tensor, seed: int) -> MultimodalModel:
     torch.manual_seed(seed)
     parts = {name: KeptVector(DROPOUT) for name in ("image", "text")}
     widths = {"image": images.shape[-1], "text": texts.shape[-1]}
-    model = MultimodalModel(parts, None, PairHead(widths, WIDTH))
+    model = MultimodalModel(parts, None, SharedSpaceHead(widths, WIDTH))
     config = TrainingConfig(**CONFIG, seed=seed)
     fit(model, Pairs(images, texts), config, default_collate)
     return model.eval()

@@ -1,24 +1,27 @@
 """Generation (生成): from tokens to words, one word at a time.
 
-Greedy, beam search and sampling share one loop: ask the decoder for the next word, with
-a cache, until every sentence has ended. The cache is allocated once; the keys of what
-the decoder looks at are computed once. Chapter 5.2 explains both."""
+Greedy, beam search and sampling ask the decoder for the next word, with a cache, until
+every sentence has ended. The cache is allocated once; the keys of what the decoder looks
+at are computed once. Chapter 5.2 explains both.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .heads.decoder import Decoder
-from .tokens import Tokens
-
-METHODS = ("greedy", "beam", "sample")
+from .tokens import IGNORED, Tokens
 
 
 def generate(
-    model,
+    model: nn.Module,
     batch: dict[str, Tensor],
-    max_new_tokens: int = 32,
+    max_new_tokens: int | None = None,
     method: str = "greedy",
     beams: int = 4,
     length_penalty: float = 1.0,
@@ -27,15 +30,17 @@ def generate(
     top_p: float | None = None,
     seed: int | None = None,
     use_cache: bool = True,
+    num_return_sequences: int = 1,
+    min_new_tokens: int = 0,
+    repetition_penalty: float = 1.0,
 ) -> Tensor:
-    """Say a sentence for each row of a batch.
+    """Write a sentence for each row of a batch. Chapter 5.2.
 
     Parameters
     ----------
-    model : a :class:`mmbook.models.MultimodalModel` whose head is a ``Decoder``: one of
-        the generation heads.
+    model : a :class:`mmbook.models.MultimodalModel` with one of the generation heads.
     batch : as the model takes it; labels are ignored.
-    max_new_tokens : the longest sentence, its end token included.
+    max_new_tokens : the longest sentence, its end token included; None: the decoder's.
     method : ``"greedy"`` takes the likeliest word each time; ``"beam"`` keeps the
         ``beams`` likeliest beginnings and divides the log-likelihood of an ended sentence
         by length ** ``length_penalty``; ``"sample"`` draws, from logits divided by
@@ -44,38 +49,52 @@ def generate(
         https://arxiv.org/abs/1904.09751).
     seed : of the drawing; None uses PyTorch's own state.
     use_cache : False computes everything anew for each word (to compare).
+    num_return_sequences : n sentences a row: drawn ones, or the n best of the beams.
+    min_new_tokens : so many words, at least, come before the end token.
+    repetition_penalty : what a positive logit of an earlier word is divided by, and a
+        negative one multiplied by (Keskar et al. 2019, https://arxiv.org/abs/1909.05858).
 
     Returns
     -------
-    (B, L) token numbers with the end token, then padding.
+    (B · n, L) token numbers with the end token, then padding. How likely they are, tells
+    :func:`log_likelihood`.
+    """
+    head, several = _generation_head(model), num_return_sequences
+    steps = head.max_length if max_new_tokens is None else max_new_tokens
+    rule = f"max_new_tokens must be 1 to {head.max_length}, this decoder's longest"
+    _require(1 <= steps <= head.max_length, rule, steps)
+    most = {"greedy": 1, "beam": beams, "sample": several}
+    _require(method in most, f"method must be one of {', '.join(most)}", method)
+    _require(beams > 0, "beams must be 1 or more", beams)
+    rule = f"num_return_sequences must be 1 to {most[method]} for {method}"
+    _require(0 < several <= most[method], rule, several)
+    with _evaluating(model):
+        tokens = _encoded(model, batch, beams if method == "beam" else several)
+        rules = min_new_tokens, repetition_penalty
+        writer = _Writer(head, tokens, steps, use_cache, *rules)
+        if method == "beam":
+            ids = _beam_search(writer, beams, length_penalty, several)
+        else:
+            choose: Callable = partial(torch.argmax, dim=-1)
+            if method == "sample":
+                choose = _sampler(temperature, top_k, top_p, seed, tokens.mask.device)
+            ids = _one_by_one(writer, choose)
+    return writer.checked(ids[:, 1:]).clone()  # ordinary tensors: one may train on them
+
+
+def log_likelihood(model: nn.Module, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
+    """Σ log p of the words of each sentence, its end included: (B · n,). Chapter 4.2.
+
+    ``ids`` (B · n, L) are what :func:`generate` returned, n sentences for each row.
     """
     head = _generation_head(model)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    if not 1 <= max_new_tokens <= head.max_length:
-        raise ValueError(
-            f"max_new_tokens must be 1 to {head.max_length}, the longest sentence the "
-            f"decoder has positions for; got {max_new_tokens}"
-        )
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            tokens = model.encode(inputs)
-            if method == "beam":
-                settings = (max_new_tokens, beams, length_penalty, use_cache)
-                ids = _beam_search(head, tokens, *settings)
-            else:
-                choose = _greedy
-                if method == "sample":
-                    device = tokens.values.device
-                    choose = _sampler(temperature, top_k, top_p, seed, device)
-                ids = _one_by_one(head, tokens, max_new_tokens, choose, use_cache)
-        return ids.clone()  # an ordinary tensor: one may train on what was said
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    rows = next(len(value) for value in batch.values() if value is not None)
+    real = _real(ids, head.end)
+    with _evaluating(model):
+        tokens = _encoded(model, batch, len(ids) // rows)
+        logits, _ = head(tokens, ids.masked_fill(~real, IGNORED))
+        picked = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    return picked.masked_fill(~real, 0).sum(1)
 
 
 def to_text(ids: Tensor, tokenizer) -> list[str]:
@@ -85,112 +104,103 @@ def to_text(ids: Tensor, tokenizer) -> list[str]:
     ]
 
 
-def _one_by_one(head: Decoder, tokens: Tokens, steps, choose, use_cache) -> Tensor:
+class _Writer:
+    """A decoder, what it looks at, what it wrote, and the rules for the next word."""
+
+    def __init__(self, head: Decoder, tokens: Tokens, steps, use_cache, least, penalty):
+        _require(0 <= least < steps, f"min_new_tokens must be 0 to {steps - 1}", least)
+        _require(penalty > 0, "repetition_penalty must be above 0", penalty)
+        self.head, self.tokens, self.steps = head, tokens, steps
+        self.least, self.penalty = least, penalty
+        self.cache = head.new_cache(steps) if use_cache else None
+        size, device = (len(tokens), steps + 1), tokens.mask.device
+        self.ids = torch.full(size, head.pad, device=device)
+        self.ids[:, 0] = head.start
+        self.checksum = torch.zeros((), device=device)  # NaN if any logit was
+
+    def scores(self, step: int, logarithms: bool = False) -> Tensor:
+        """Logits, or log-probabilities, of the next word, after the rules: (rows, V)."""
+        said = self.ids[:, : step + 1]
+        read = said if self.cache is None else said[:, -1:]
+        scores = self.head.decode(read, self.tokens, self.cache)[:, -1]
+        self.checksum = self.checksum + scores.sum(dtype=torch.float32)
+        if logarithms:
+            scores = scores.log_softmax(-1)
+        if self.penalty != 1:
+            x = scores.gather(1, said)
+            x = torch.where(x > 0, x / self.penalty, x * self.penalty)
+            scores = scores.scatter(1, said, x)
+        if step < self.least:
+            scores[:, self.head.end] = -torch.inf
+        return scores
+
+    def follow(self, rows: Tensor, words: Tensor, step: int) -> None:
+        """Go on with these rows of the batch, and these words behind them."""
+        self.ids = self.ids[rows]
+        self.ids[:, step + 1] = words
+        if self.cache is not None:
+            self.cache.reorder(rows, context=False)  # beams of one row share it
+
+    def checked(self, ids: Tensor) -> Tensor:
+        """The sentences (rows, L), no wider than the longest, if the logits are sound."""
+        if self.checksum.isnan():
+            raise FloatingPointError("logits are NaN: look at the decoder's weights")
+        return ids[:, : int(_real(ids, self.head.end).sum(1).max())]
+
+
+def _one_by_one(writer: _Writer, choose: Callable[[Tensor], Tensor]) -> Tensor:
     """Greedy and sampling: one row of the batch is one sentence."""
-    rows = len(tokens)
-    ids = torch.full((rows, steps + 1), head.pad, device=tokens.values.device)
-    ids[:, 0] = head.start
-    cache = head.new_cache(steps) if use_cache else None
-    ended = torch.zeros(rows, dtype=torch.bool, device=ids.device)
-    lengths = torch.zeros(rows, dtype=torch.long, device=ids.device)
-    for step in range(steps):
-        word = choose(_next_logits(head, ids[:, : step + 1], tokens, cache))
+    head, ids = writer.head, writer.ids
+    ended = torch.zeros_like(ids[:, 0], dtype=torch.bool)
+    for step in range(writer.steps):
+        word = choose(writer.scores(step))
         ids[:, step + 1] = word.masked_fill(ended, head.pad)
-        lengths += ~ended
         ended |= word == head.end
         if _look(step, ids.device) and ended.all():
             break
-    return ids[:, 1 : 1 + int(lengths.max())]
+    return ids
 
 
-def _beam_search(head: Decoder, tokens: Tokens, steps, beams, penalty, use_cache):
+def _beam_search(writer: _Writer, beams: int, penalty: float, several: int) -> Tensor:
     """Keep the likeliest beginnings; (B · beams) rows go through the decoder at once."""
-    if beams < 1:
-        raise ValueError(f"beams must be 1 or more; got {beams}")
-    device, rows = tokens.values.device, len(tokens)
-    tokens = Tokens(
-        tokens.values.repeat_interleave(beams, 0),
-        tokens.mask.repeat_interleave(beams, 0),
-    )
-    ids = torch.full((rows * beams, steps + 1), head.pad, device=device)
-    ids[:, 0] = head.start
-    scores = torch.full((rows, beams), float("-inf"), device=device)
+    steps, end, device = writer.steps, writer.head.end, writer.ids.device
+    base = torch.arange(0, len(writer.ids), beams, device=device)[:, None]  # (B, 1)
+    scores = writer.checksum.new_full((len(base), beams), -torch.inf)
     scores[:, 0] = 0.0  # all beams are equal at first: let one of them branch
-    best = torch.full((rows,), float("-inf"), device=device)
-    result = torch.full((rows, steps), head.pad, device=device)
-    lengths = torch.zeros(rows, dtype=torch.long, device=device)
-    cache = head.new_cache(steps) if use_cache else None
-    base = torch.arange(rows, device=device)[:, None] * beams  # (B, 1)
+    best = scores.new_full((len(base), several), -torch.inf)  # of ended sentences
+    found = writer.ids.new_full((len(base), several, steps + 1), writer.head.pad)
     for step in range(steps):
-        logits = _next_logits(head, ids[:, : step + 1], tokens, cache)
-        total = scores[:, :, None] + logits.log_softmax(-1).unflatten(0, (rows, beams))
-        size = total.shape[-1]
-        top, flat = total.flatten(1).topk(2 * beams)  # (B, 2 beams): enough that go on
-        parent, word = flat // size, flat % size
-        candidates = torch.cat(
-            [ids[(base + parent).flatten(), 1 : step + 1], word.flatten()[:, None]], 1
-        ).unflatten(0, (rows, -1))  # (B, 2 beams, step + 1)
-        last = step == steps - 1
-        ended = (word == head.end) | last
-        rated = (top / (step + 1) ** penalty).masked_fill(~ended, float("-inf"))
-        kept = (best, result, lengths)
-        _keep_best(*kept, rated[:, :beams], candidates[:, :beams])
-        top = top.masked_fill(word == head.end, float("-inf"))
-        scores, chosen = top.topk(beams)
-        order = (base + parent.gather(1, chosen)).flatten()
-        ids = ids[order]
-        ids[:, step + 1] = word.gather(1, chosen).flatten()
-        if cache is not None:
-            cache.reorder(order, context=False)  # beams of one row share its context
-        if last or (
-            _look(step, device) and _settled(best, scores, step, steps, penalty)
-        ):
+        new = writer.scores(step, logarithms=True).unflatten(0, (-1, beams))
+        total = scores[:, :, None] + new  # (B, beams, V)
+        top, flat = total.flatten(1).topk(2 * beams)  # enough that go on
+        parent, word = base + flat // new.shape[-1], flat % new.shape[-1]
+        goes_on = (word != end) & (step < steps - 1)
+        rated = (top / (step + 1) ** penalty).masked_fill(goes_on, -torch.inf)
+        words = writer.ids[parent[:, :beams]]  # (B, beams, steps + 1)
+        words[..., step + 1] = word[:, :beams]
+        best, index = torch.cat([best, rated[:, :beams]], 1).topk(several)
+        index = index[..., None].expand(-1, -1, steps + 1)
+        found = torch.cat([found, words], 1).gather(1, index)
+        scores, chosen = top.masked_fill(word == end, -torch.inf).topk(beams)
+        order = parent.gather(1, chosen).flatten()
+        writer.follow(order, word.gather(1, chosen).flatten(), step)
+        could_be = scores / (steps if penalty > 0 else step + 2) ** penalty
+        if _look(step, device) and (best[:, -1:] >= could_be).all():
             break
-    return result[:, : int(lengths.max())]
+    return found.flatten(0, 1)
 
 
-def _keep_best(best, result, lengths, rated, candidates) -> None:
-    """Where an ended sentence beats the best so far, put it in its place."""
-    score, index = rated.max(1)
-    better, length = score > best, candidates.shape[-1]
-    words = candidates.gather(1, index[:, None, None].expand(-1, 1, length))[:, 0]
-    best.copy_(torch.where(better, score, best))
-    result[:, :length] = torch.where(better[:, None], words, result[:, :length])
-    lengths.masked_fill_(better, length)
-
-
-def _settled(best, scores, step, steps, penalty) -> bool:
-    """Can no open beam end better than the best ended sentence of its row?"""
-    longest = steps if penalty > 0 else step + 2
-    return bool((best >= scores.max(1).values / longest**penalty).all())
-
-
-def _next_logits(head, ids: Tensor, tokens: Tokens, cache) -> Tensor:
-    """Logits (B, V) of the word behind ``ids``."""
-    if cache is None:
-        return head.decode(ids, tokens)[:, -1]
-    return head.decode(ids[:, -1:], tokens, cache)[:, -1]
-
-
-def _greedy(logits: Tensor) -> Tensor:
-    return logits.argmax(-1)
-
-
-def _sampler(temperature, top_k, top_p, seed, device):
+def _sampler(temperature, top_k, top_p, seed, device) -> Callable[[Tensor], Tensor]:
     """A function that draws a word (B,) from logits (B, V)."""
-    if temperature <= 0:
-        raise ValueError(
-            f"temperature must be above 0; got {temperature}: for 0 use greedy"
-        )
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be in (0, 1]; got {top_p}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be 1 or more; got {top_k}")
+    _require(temperature > 0, "temperature must be above 0 (greedy is 0)", temperature)
+    _require(top_p is None or 0 < top_p <= 1, "top_p must be in (0, 1]", top_p)
+    _require(top_k is None or top_k > 0, "top_k must be 1 or more", top_k)
     generator = None if seed is None else torch.Generator(device).manual_seed(seed)
 
     def choose(logits: Tensor) -> Tensor:
-        logits = restrict(logits / temperature, top_k, top_p)
-        return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+        p = restrict(logits / temperature, top_k, top_p).softmax(-1)
+        p = p.nan_to_num(1.0)  # a GPU's draw from NaN can't be caught; the sum tells
+        return torch.multinomial(p, 1, generator=generator)[:, 0]
 
     return choose
 
@@ -201,18 +211,26 @@ def restrict(
     """Logits (B, V) with all but the likeliest words at −∞.
 
     ``top_k`` keeps that many. ``top_p`` keeps the fewest words whose probabilities reach
-    that sum; the likeliest word always stays.
+    that sum (to a millionth); the likeliest word always stays.
     """
     if top_k is not None and top_k < logits.shape[-1]:
-        least = logits.topk(top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < least, float("-inf"))
+        kept = logits.topk(top_k).indices
+        drop = torch.ones_like(logits, dtype=torch.bool).scatter(-1, kept, False)
+        logits = logits.masked_fill(drop, -torch.inf)
     if top_p is not None and top_p < 1:
         ordered, places = logits.sort(descending=True)
         p = ordered.softmax(-1)
-        beyond = p.cumsum(-1) - p >= top_p  # what came before was already enough
+        beyond = p.cumsum(-1) - p > top_p - 1e-6  # what came before was already enough
+        beyond[:, 0] = False
         drop = torch.zeros_like(beyond).scatter(-1, places, beyond)
-        logits = logits.masked_fill(drop, float("-inf"))
+        logits = logits.masked_fill(drop, -torch.inf)
     return logits
+
+
+def _real(ids: Tensor, end: int) -> Tensor:
+    """What stands up to the first end token, it included: (B, L) bool."""
+    ends = ids == end
+    return ends.cumsum(1) - ends.long() == 0
 
 
 def _look(step: int, device: torch.device) -> bool:
@@ -220,16 +238,36 @@ def _look(step: int, device: torch.device) -> bool:
     return device.type == "cpu" or step % 8 == 7
 
 
-def _generation_head(model) -> Decoder:
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode, without gradients; each part gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _encoded(model, batch: dict[str, Tensor], times: int) -> Tokens:
+    """The tokens that the decoder looks at, each row so many times."""
+    tokens = model.encode({n: value for n, value in batch.items() if n != "labels"})
+    parts = (tokens.values, tokens.mask)
+    return Tokens(*(x.repeat_interleave(times, 0) for x in parts))
+
+
+def _generation_head(model: nn.Module) -> Decoder:
     head = getattr(model, "head", None)
-    if not isinstance(head, Decoder):
+    if not isinstance(head, Decoder) or not hasattr(model, "encode"):
         raise TypeError(
-            "generate needs a model that says words, with a GenerationHead; this one has "
-            f"{type(head).__name__ if head is not None else 'no head'}"
-        )
-    if not hasattr(model, "encode"):
-        raise TypeError(
-            f"generate needs a model that encodes its batch; {type(model).__name__} has "
-            "nothing to look at"
+            "generate needs a model that encodes a batch and has a generation head; got "
+            f"a {type(model).__name__} with {type(head).__name__ if head else 'no head'}"
         )
     return head
+
+
+def _require(right: bool, rule: str, given: object) -> None:
+    if not right:
+        raise ValueError(f"{rule}; got {given!r}")

@@ -1,87 +1,128 @@
-"""Metrics (评价指标): what a caption is worth.
+"""Metrics (评价指标): of answers, of retrieval, of sentences; and how sure they are.
 
-Exact for scenes, where a caption can be parsed and compared with the truth; BLEU and
-CIDEr for free text, where it can only be compared with what people wrote."""
+Scores of NaN are an error, never a rank; so is a string in place of a list of sentences.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-_PUNCTUATION = "".join(c for c in string.punctuation if c not in "'-.,")
-
-
-_SPLITS = (  # in this order
-    (re.compile(f"([{re.escape(_PUNCTUATION)}])"), r" \1 "),
-    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
-    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
-    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
-)
+from .losses import check_no_nan, cross_entropy
+from .tokens import IGNORED
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of rows whose largest logit is the label's. logits (B, C), labels (B,)."""
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
+    said, labels = _answers(logits, labels)
+    return (said == labels).float().mean().item()
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """How often each class (row) was taken for each (column) (混淆矩阵): (C, C)."""
+    said, labels = _answers(logits, labels)
+    classes = logits.shape[1]
+    return (labels * classes + said).bincount(minlength=classes**2).view(classes, -1)
+
+
+def f1(logits: Tensor, labels: Tensor) -> float:
+    """Macro F1: 2 TP / (2 TP + FP + FN), mean over classes that occur or were said."""
+    table = confusion(logits, labels).double()
+    occurs = table.sum(0) + table.sum(1)  # (C,)
+    return (2 * table.diagonal() / occurs)[occurs > 0].mean().item()
+
+
+def _answers(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest classes and the labels, (B,), where a label is not −100."""
+    real = labels != IGNORED
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or not real.any():
         raise ValueError(
-            "accuracy needs logits (B, C) and labels (B,) of at least one example; got "
-            f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+            "logits (B, C) and labels (B,) of at least one example are needed; got "
+            f"{tuple(logits.shape)} and {tuple(labels.shape)}, {int(real.sum())} to count"
         )
-    return (logits.argmax(-1) == labels).float().mean().item()
+    check_no_nan(logits, "logits")
+    return logits[real].argmax(-1), labels[real]
+
+
+def perplexity(logits: Tensor, labels: Tensor) -> float:
+    """exp of the mean cross-entropy (困惑度): 1 if all is known, V for a uniform guess."""
+    return cross_entropy(logits, labels).exp().item()
+
+
+def bootstrap(
+    values: Tensor, draws: int = 2000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of a mean: percentiles of means of examples drawn again (自助法).
+
+    ``values`` (N,) are one number an example. For two models on the same examples give
+    the differences: that is a paired comparison. Efron 1979; chapter 3.2.
+    """
+    if values.ndim != 1 or not len(values):
+        raise ValueError(
+            f"values must be (N,), at least one; got {tuple(values.shape)}"
+        )
+    values, generator = values.float().cpu(), torch.Generator().manual_seed(seed)
+    means = torch.empty(draws)
+    for number in range(draws):
+        drawn = torch.randint(len(values), values.shape, generator=generator)
+        means[number] = values[drawn].mean()
+    low, high = means.quantile(torch.tensor([1 - level, 1 + level]) / 2).tolist()
+    return low, high
 
 
 def retrieval(scores: Tensor, truth: Tensor | None = None) -> dict[str, float]:
-    """How well each row finds its own among the columns (检索): R@1, R@5, R@10, median rank.
+    """How well each row finds its own column (检索): R@1, R@5, R@10, its rank.
 
-    R@k (召回率) is the share of rows of which a true column is among the k best; the rank
-    of the best true column is 1 if nothing scores higher. A tie costs the row half of
-    those that tie: where all scores are equal, the rank is the middle one.
+    The rank of a row is that of its best true column; R@k (召回率) is the share of rows
+    of rank k or better. Ties are lost: a wrong column of the same score stands before the
+    true one, so where all scores are equal nothing is found. Chapter 2.8.
 
     Parameters
     ----------
     scores : (Q, K), larger is closer.
     truth : (Q, K) bool, which columns are right; None: column i for row i.
     """
-    if truth is None and (scores.ndim != 2 or scores.shape[0] != scores.shape[1]):
-        raise ValueError(
-            "scores must be square, (Q, Q), if no truth says which columns are right; "
-            f"got {tuple(scores.shape)}"
-        )
-    if truth is None:
+    if truth is None and scores.shape == (len(scores), len(scores)):
         truth = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    if truth.shape != scores.shape or truth.dtype != torch.bool:
+    fits = truth is not None and truth.shape == scores.shape and len(scores)
+    if truth is None or not fits or truth.dtype != torch.bool or not truth.any(1).all():
+        kind = "no truth" if truth is None else f"{truth.dtype} {tuple(truth.shape)}"
         raise ValueError(
-            f"truth must be bool {tuple(scores.shape)}, like the scores; got "
-            f"{truth.dtype} {tuple(truth.shape)}"
+            "retrieval needs scores (Q, Q), or (Q, K) and which columns are right: bool "
+            f"(Q, K), one in each row at least; got {tuple(scores.shape)} and {kind}"
         )
-    if not truth.any(1).all():
-        raise ValueError("each row needs at least one true column")
+    check_no_nan(scores, "scores")
     best = scores.masked_fill(~truth, -torch.inf).amax(1, keepdim=True)
-    above = ((scores > best) & ~truth).sum(1)
-    ties = ((scores == best) & ~truth).sum(1)
-    ranks = 1 + above + ties / 2
+    ranks = 1.0 + ((scores >= best) & ~truth).sum(1)  # (Q,)
     return {
         **{f"R@{k}": (ranks <= k).float().mean().item() for k in (1, 5, 10)},
-        "median rank": ranks.median().item(),
+        "median rank": ranks.quantile(0.5).item(),
+        "mean rank": ranks.mean().item(),
     }
 
 
-def words(text: str) -> list[str]:
-    """Words and marks in lower case, split as the ``13a`` tokeniser of sacrebleu does.
+_RULES = (  # what COCO's tokeniser, that of the Penn Treebank, does to captions
+    ("[’‘]", "'"),
+    (r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))\b", r" \1"),  # don't: do n't
+    (r"(?<!\w)'(?!(?:s|m|d|re|ve|ll)\b)|'(?!\w)", " "),  # quotation marks
+    (r"\b(can|gon|wan|got)(not|na|ta)\b", r"\1 \2"),
+    (r"(?<!\w)-+|-+(?!\w)|--+|[–—]", " "),  # dashes, but not in well-known
+    (r"[,:](?!\d)|(?<!\d)[,:]|\.\.+|[…;?!\"“”`()\[\]{}]", " "),  # but not in 3:30
+    (r"(?<!\b[a-z])(?<!\bst)(?<!\b[md]r)(?<!\bmrs)\.(?!\w)", " "),  # but not in p.m.
+    (r"([$%#&*=<>^+~])", r" \1 "),
+)
 
-    Marks stand alone, except within numbers (3.5) and words (don't, well-known).
-    HTML entities (``&amp;``) are not decoded.
-    Captions that are split already come out as they are. For languages without spaces
-    between words give the metrics ``tokenise=list``: each character is a word.
-    """
-    text = f" {text.lower()} "
-    for pattern, replacement in _SPLITS:
-        text = pattern.sub(replacement, text)
+
+def words(text: str) -> list[str]:
+    """Words in lower case without punctuation, as in the published scores of captions."""
+    text = text.lower()
+    for pattern, replacement in _RULES:
+        text = re.sub(pattern, replacement, text)
     return text.split()
 
 
@@ -99,46 +140,34 @@ def bleu(
     $p_n$ is the share of the hypotheses' n-grams that stand in a reference, each
     counted at most as often as in the reference that has it most often; $c$ and $r$ are
     the lengths of the hypotheses and of the references closest to them. An order
-    without a match counts as half a match, the next as a quarter (sacrebleu's ``exp``).
-    Equals ``sacrebleu --tokenize 13a --lowercase``; with ``tokenise=str.split``,
-    ``--tokenize none``.
+    without a match counts as half a match, the next as a quarter. Equals COCO's, and
+    sacrebleu's with its tokeniser. Chapter 5.2.
 
     Parameters
     ----------
-    hypotheses, references : one sentence, and the list of what people wrote, a picture;
-        the lists may differ in length.
+    hypotheses, references : for each picture a sentence, and a list of what people wrote.
     max_order : the longest n-grams that count.
-    tokenise : from a sentence to its words.
+    tokenise : from a sentence to its words: ``str.split`` if it is split already,
+        ``list`` for languages without spaces, where each character is a word.
     """
-    _check_references(hypotheses, references)
     matched, possible = [0] * max_order, [0] * max_order
     said_length = true_length = 0
-    for hypothesis, group in zip(hypotheses, references, strict=True):
-        said = tokenise(hypothesis)
-        truths = [tokenise(reference) for reference in group]
+    for said, truths in _tokenised(hypotheses, references, tokenise):
         said_length += len(said)
         true_length += min((abs(len(t) - len(said)), len(t)) for t in truths)[1]
         for n in range(1, max_order + 1):
-            matched[n - 1] += _matches(said, truths, n)
+            most: Counter = Counter()
+            for truth in truths:
+                most |= _ngrams(truth, n)
+            matched[n - 1] += (_ngrams(said, n) & most).total()
             possible[n - 1] += max(0, len(said) - n + 1)
     if not matched[0] or not all(possible):
         return 0.0
     logs, halved = 0.0, 1.0
     for hit, all_of_them in zip(matched, possible, strict=True):
-        if not hit:
-            halved *= 2
-            hit = 1 / halved
-        logs += math.log(hit / all_of_them) / max_order
-    brevity = min(0.0, 1 - true_length / said_length)
-    return 100 * math.exp(brevity + logs)
-
-
-def _matches(said: list[str], truths: list[list[str]], n: int) -> int:
-    """How many n-grams stand in a reference, each at most as often as there."""
-    most = Counter()
-    for truth in truths:
-        most |= _ngrams(truth, n)
-    return sum((_ngrams(said, n) & most).values())
+        halved *= 1 if hit else 2
+        logs += math.log((hit or 1 / halved) / all_of_them) / max_order
+    return 100 * math.exp(min(0.0, 1 - true_length / said_length) + logs)
 
 
 def cider(
@@ -146,59 +175,45 @@ def cider(
     references: Sequence[Sequence[str]],
     tokenise: Callable[[str], list[str]] = words,
 ) -> float:
-    r"""CIDEr-D, often between 0 and 2, at most 10 (Vedantam et al. 2015).
+    r"""CIDEr-D as COCO has it, often 0 to 2, at most 10; arguments as for :func:`bleu`.
 
-    https://arxiv.org/abs/1411.5726. Each sentence is a vector $g^n$ of its n-grams'
-    counts, weighted by how few pictures' references have them (tf-idf). A hypothesis
-    $c$ is compared with each reference $s$:
+    Each sentence is a vector $g^n$ of its n-grams' counts, weighted by how few pictures'
+    references have them (tf-idf); hypothesis $c$ is compared with each reference $s$:
 
     $$\mathrm{CIDEr}_n(c, s) = 10\, e^{-(l_c - l_s)^2 / 2\sigma^2}\,
     \frac{\min(g^n(c), g^n(s)) \cdot g^n(s)}{\|g^n(c)\|\,\|g^n(s)\|}$$
 
-    with $\sigma = 6$ for the lengths in words; the score is the mean over references,
-    over n = 1…4 and over pictures. As in the authors' own programme, counts are not
-    divided by the sentence's length.
-
-    The rarity of n-grams is counted on ``references`` themselves, so scores of other
-    test sets cannot be compared. With a single picture every n-gram is in all pictures,
-    its weight is zero, and so is the score. Sentences of fewer than four words cannot
-    reach 10: they have no n-grams of the longer orders.
+    with $\sigma = 6$ for the lengths in words, and the mean taken over references,
+    n = 1…4 and pictures (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726). How rare
+    an n-gram is, is counted on ``references`` themselves: scores of other test sets
+    cannot be compared, and that of a single picture is 0.
     """
-    _check_references(hypotheses, references)
-    groups = [[tokenise(reference) for reference in group] for group in references]
-    rarity = _rarity(groups)
-    total = 0.0
-    for hypothesis, group in zip(hypotheses, groups, strict=True):
-        said = _weighted(tokenise(hypothesis), rarity)
-        total += sum(_alike(said, _weighted(t, rarity)) for t in group) / len(group)
-    return 10 * total / len(hypotheses)
+    pairs = _tokenised(hypotheses, references, tokenise)
+    seen: Counter = Counter()  # in the references of how many pictures
+    for _, truths in pairs:
+        seen.update({g for t in truths for n in range(1, 5) for g in _ngrams(t, n)})
 
+    def rarity(gram: tuple) -> float:
+        return math.log(len(pairs) / max(1, seen[gram]))
 
-def _rarity(groups: list[list[list[str]]]) -> Callable[[tuple], float]:
-    """log(pictures / pictures whose references have the n-gram, or 1 if none has)."""
-    seen = Counter()
-    for group in groups:
-        seen.update({g for t in group for n in range(1, 5) for g in _ngrams(t, n)})
-    return lambda gram: math.log(len(groups) / max(1, seen[gram]))
-
-
-def _weighted(sentence: list[str], rarity: Callable) -> tuple[int, list[dict], list]:
-    """The sentence's length; per order its tf-idf vector, and the vector's length."""
-    vectors = [
-        {gram: count * rarity(gram) for gram, count in _ngrams(sentence, n).items()}
-        for n in range(1, 5)
+    scores = [
+        sum(_alike(c, s, rarity) for s in group) / len(group) for c, group in pairs
     ]
-    return len(sentence), vectors, [math.hypot(*v.values()) for v in vectors]
+    return 10 * sum(scores) / len(pairs)
 
 
-def _alike(said: tuple, truth: tuple) -> float:
-    """Mean over n of the clipped cosines, less for differing lengths."""
+def _alike(said: list[str], truth: list[str], rarity: Callable) -> float:
+    """Mean over n of the clipped cosines of tf-idf, less for differing lengths."""
     score = 0.0
-    for a, norm_a, b, norm_b in zip(*said[1:], *truth[1:], strict=True):
-        if norm_a and norm_b:
-            shared = sum(min(a[g], b[g]) * b[g] for g in a.keys() & b.keys())
-            score += shared / (norm_a * norm_b)
-    return score / 4 * math.exp(-((said[0] - truth[0]) ** 2) / (2 * 6**2))
+    for n in range(1, 5):
+        a, b = (
+            {gram: count * rarity(gram) for gram, count in _ngrams(s, n).items()}
+            for s in (said, truth)
+        )
+        norm = math.hypot(*a.values()) * math.hypot(*b.values())
+        if norm:
+            score += sum(min(a[g], b[g]) * b[g] for g in a if g in b) / norm
+    return score / 4 * math.exp(-((len(said) - len(truth)) ** 2) / (2 * 6**2))
 
 
 def _ngrams(sentence: list[str], n: int) -> Counter:
@@ -225,48 +240,37 @@ def word_error_rate(
     references: Sequence[str],
     tokenise: Callable[[str], list[str]] = str.split,
 ) -> float:
-    r"""Wrong words for each word of the truth (词错误率): 0 is perfect, above 1 is possible.
+    """Changed, missing and added words for each word of the references (词错误率).
 
-    $$\mathrm{WER} = \frac{\text{replaced} + \text{left out} + \text{put in}}
-    {\text{words of the truth}}$$
-
-    with the fewest such changes, summed over all sentences. With ``tokenise=list`` it is
-    the character error rate. Equals ``jiwer.wer``. Chapter 2.3.
-
-    Parameters
-    ----------
-    hypotheses, references : what was recognised and what was said, a sentence each.
-    tokenise : from a sentence to its words.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many of both, or the truth has no word at all.
+    0 is perfect, above 1 is possible; ``tokenise=list`` gives the character error rate.
+    If all references are empty: 0, or infinite if there are words. Chapter 2.3.
     """
-    check_pairs(hypotheses, references, "hypotheses", "references")
-    pairs = [
-        (tokenise(said), tokenise(truth))
-        for said, truth in zip(hypotheses, references, strict=True)
-    ]
-    total = sum(len(truth) for _, truth in pairs)
-    if not total:
-        raise ValueError("the references have no words: nothing can be counted")
-    return sum(edit_distance(said, truth) for said, truth in pairs) / total
+    check_texts(hypotheses, references)
+    check_texts(references, hypotheses)
+    heard, true = ([tokenise(t) for t in texts] for texts in (hypotheses, references))
+    changes, total = sum(map(edit_distance, heard, true)), sum(map(len, true))
+    return changes / total if total else math.inf if changes else 0.0
 
 
-def _check_references(hypotheses, references) -> None:
-    check_pairs(hypotheses, references, "hypotheses", "lists of references")
-    for number, group in enumerate(references):
-        if isinstance(group, str) or not group:
-            raise ValueError(
-                "each hypothesis needs a list of references; number "
-                f"{number} has {group!r}"
-            )
+def _tokenised(hypotheses, references, tokenise) -> list[tuple]:
+    """The words of each hypothesis, and those of each of its references."""
+    check_texts(hypotheses, references)
+    for group in references:
+        check_texts(group, group)
+    groups = ([tokenise(text) for text in group] for group in references)
+    return list(zip(map(tokenise, hypotheses), groups, strict=True))
 
 
-def check_pairs(first, second, name: str, other: str) -> None:
-    if not len(first) or len(first) != len(second):
+def check_texts(texts: Sequence[str], others: Sequence) -> None:
+    """Raise an error unless these are sentences, at least one, as many as the others."""
+    if isinstance(others, str) or isinstance(texts, str):
+        raise TypeError(
+            f"lists are needed, not one string; got {texts!r}, {others!r:.80}"
+        )
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"a list of sentences is needed; got {texts!r:.80}")
+    if not len(texts) or len(texts) != len(others):
         raise ValueError(
-            f"as many {name} as {other} are needed, at least one; got {len(first)} and "
-            f"{len(second)}"
+            f"at least one sentence, and as many references; got {len(texts)} and "
+            f"{len(others)}"
         )

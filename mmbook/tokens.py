@@ -11,47 +11,39 @@ from torch import Tensor
 IGNORED = -100  # the label that no loss counts; the convention of PyTorch
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Tokens:
     """A batch of sequences of vectors, and which of them are real.
 
     A picture becomes one token per patch, a sentence one per word, a sound one per
-    moment. After that nobody asks any more what they were. Derived in chapter 1.1.
+    moment. What follows an encoder need not know which it was. Chapter 1.1.
 
     Parameters
     ----------
     values : (B, N, D) float
     mask : (B, N) bool, True where the token is real, False where it is padding.
         None means that all are real.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit or the mask is not boolean.
     """
 
     values: Tensor
-    mask: Tensor | None = None
+    mask: Tensor
 
-    def __post_init__(self):
-        if self.values.ndim != 3:
+    def __init__(self, values: Tensor, mask: Tensor | None = None):
+        if values.ndim != 3:
             raise ValueError(
                 "token values must be (B, N, D) = batch, tokens, width; got "
-                f"{tuple(self.values.shape)}"
+                f"{tuple(values.shape)}"
             )
-        if self.mask is None:
-            mask = self.values.new_ones(self.values.shape[:2], dtype=torch.bool)
-            object.__setattr__(self, "mask", mask)
-        if self.mask.dtype != torch.bool:
+        if mask is None:
+            mask = values.new_ones(values.shape[:2], dtype=torch.bool)
+        if mask.dtype != torch.bool or mask.shape != values.shape[:2]:
             raise ValueError(
-                f"a token mask must be bool (True = real); got {self.mask.dtype}: "
-                "write mask.bool()"
+                f"a token mask must be bool (True = real), (B, N) = "
+                f"{tuple(values.shape[:2])} like the values; got {mask.dtype} "
+                f"{tuple(mask.shape)}: numbers become bool with mask.bool()"
             )
-        if self.mask.shape != self.values.shape[:2]:
-            raise ValueError(
-                f"token mask must be (B, N) = {tuple(self.values.shape[:2])}, like the "
-                f"values; got {tuple(self.mask.shape)}"
-            )
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "mask", mask)
 
     @property
     def width(self) -> int:
@@ -70,21 +62,26 @@ class Tokens:
     @staticmethod
     def concatenate(parts: Sequence[Tokens]) -> Tokens:
         """Put sequences of one width behind each other: (B, N₁ + N₂ + …, D)."""
-        widths = {part.width for part in parts}
-        if len(widths) != 1:
-            raise ValueError(
-                f"tokens of one width can be concatenated; got widths {sorted(widths)}"
-                if parts
-                else "nothing to concatenate: no tokens were given"
-            )
-        rows = {len(part) for part in parts}
-        if len(rows) != 1:
-            raise ValueError(f"tokens of one batch size are needed; got {sorted(rows)}")
+        if not parts:
+            raise ValueError("nothing to concatenate: no tokens were given")
+        for name, sizes in (
+            ("width", {part.width for part in parts}),
+            ("batch size", {len(part) for part in parts}),
+        ):
+            if len(sizes) > 1:
+                raise ValueError(
+                    f"tokens of one {name} are needed; got {sorted(sizes)}"
+                )
         values = torch.cat([part.values for part in parts], dim=1)
         return Tokens(values, torch.cat([part.mask for part in parts], dim=1))
 
 
-def check_width(tokens: Tokens, width: int, reader: str = "this head") -> None:
-    """Raise ValueError if the tokens are not of the width that a reader takes."""
+def check_width(tokens: Tokens, width: int | None, reader: str = "this head") -> None:
+    """Raise an error unless these are Tokens of the width that a reader takes."""
+    if not isinstance(tokens, Tokens):
+        raise TypeError(
+            f"{reader} takes Tokens; got a {type(tokens).__name__}: a model of several "
+            "encoders needs a fusion before it"
+        )
     if tokens.width != width:
         raise ValueError(f"{reader} takes tokens of width {width}; got {tokens.width}")

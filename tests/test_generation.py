@@ -6,13 +6,14 @@ from itertools import product
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmbook.generation as generation
 import mmbook.layers as layers
 from mmbook.encoders import TextEncoder
 from mmbook.fusion import Concatenation
-from mmbook.generation import generate, restrict, to_text
+from mmbook.generation import generate, log_likelihood, restrict, to_text
 from mmbook.heads import (
     ClassificationHead,
     ConvGenerationHead,
@@ -53,8 +54,8 @@ def talker(vocabulary=V, seed=0, end_bias=0.0, max_length=L, **head):
     return model
 
 
-def log_likelihood(model, said):
-    """Of each row of what was said, its end token included: (B,)"""
+def by_hand(model, said):
+    """Σ log p of each row of what was said, its end token included, and its length."""
     ended = (said == END).cumsum(1)
     real = (ended == 0) | ((ended == 1) & (said == END))
     labels = said.masked_fill(~real, -100)
@@ -155,6 +156,7 @@ def test_other_decoders_let_each_word_through_alone(kind, monkeypatch):
     assert lengths == [1, 1, 1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WRITERS)
 def test_four_captions_that_were_learned_by_heart_come_back(kind):
     """An error by one place, in the shift or in the cache, can't pass here."""
@@ -225,11 +227,11 @@ def test_a_pad_token_that_is_said_is_a_word_like_any_other(settings):
 
 @pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
 def test_the_longest_sentence_is_as_long_as_asked_for(settings):
+    model = talker(end_bias=-9.0)
     for longest in (1, 3):
-        assert generate(talker(end_bias=-9.0), BATCH, longest, **settings).shape == (
-            4,
-            longest,
-        )
+        assert generate(model, BATCH, longest, **settings).shape == (4, longest)
+    whole = generate(model, BATCH, **settings)  # as long as the decoder can
+    assert torch.equal(whole, generate(model, BATCH, L, **settings))
 
 
 @pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
@@ -264,23 +266,75 @@ class Waits(TorchDispatchMode):
     """Counts the operations that would make the program wait for a GPU."""
 
     count = 0
+    names = ("item", "_local_scalar_dense", "is_nonzero", "nonzero", "equal")
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
         indices = args[1] if name in ("index", "index_put", "index_put_") else []
         by_mask = any(i is not None and i.dtype == torch.bool for i in indices)
-        self.count += by_mask or name in ("item", "is_nonzero", "nonzero", "equal")
+        self.count += by_mask or name in self.names
         return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
 def test_words_are_made_without_waiting_for_the_device(settings, monkeypatch):
-    """But for a look now and then, and for the lengths at the end."""
+    """But for a look now and then, and for the lengths and the check at the end."""
     monkeypatch.setattr(generation, "_look", lambda step, device: step == 3)
     model = talker(end_bias=-9.0)
     with Waits() as waits:
         assert generate(model, BATCH, L, **settings).shape == (4, L)
-    assert waits.count == 2
+    assert waits.count == 3
+
+
+def test_the_likelihood_is_that_of_the_words_and_their_end():
+    model = talker(end_bias=1.0)
+    said = generate(model, BATCH, L)
+    torch.testing.assert_close(
+        log_likelihood(model, BATCH, said), by_hand(model, said)[0]
+    )
+    several = generate(model, BATCH, L, "sample", num_return_sequences=3, seed=0)
+    scores = log_likelihood(model, BATCH, several).view(4, 3)
+    for column in range(3):
+        alone = by_hand(model, several[column::3])[0]
+        torch.testing.assert_close(scores[:, column], alone)
+
+
+def test_several_drawn_sentences_stand_behind_each_other():
+    model = talker()
+    said = generate(model, BATCH, L, "sample", num_return_sequences=500, seed=0)
+    assert said.shape == (2000, L)
+    given = {k: v.repeat_interleave(500, 0) for k, v in BATCH.items()}
+    assert torch.equal(said, generate(model, given, L, "sample", seed=0))
+
+
+@pytest.mark.parametrize("least", [1, 4])
+@pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
+def test_a_sentence_has_at_least_so_many_words_before_its_end(least, settings):
+    said = generate(talker(end_bias=50.0), BATCH, L, **settings, min_new_tokens=least)
+    assert (said[:, least] == END).all() and said.shape == (4, least + 1)
+    assert not (said[:, :least] == END).any()
+
+
+def test_a_large_penalty_forbids_repetition():
+    model = talker(end_bias=-50.0, max_length=V - 2)
+    with torch.no_grad():
+        model.head.bias += 100.0  # all logits are positive
+    assert max(row.bincount().max() for row in generate(model, BATCH)) > 1
+    for settings in ({}, {"method": "sample", "seed": 0}):
+        said = generate(model, BATCH, **settings, repetition_penalty=1e4)
+        assert all(row.bincount().max() == 1 for row in said)
+
+
+@pytest.mark.parametrize("settings", METHODS.values(), ids=METHODS)
+def test_weights_that_are_nan_are_an_error(settings):
+    model = talker()
+    with torch.no_grad():
+        model.head.bias[3] = torch.nan
+    with pytest.raises(FloatingPointError, match="logits are NaN"):
+        generate(model, BATCH, L, **settings)
+    with torch.no_grad():
+        model.head.bias[3] = -torch.inf  # a word may be forbidden
+    assert not (generate(model, BATCH, L, **settings) == 3).any()
 
 
 # ------------------------------------------------------------------------------- beams
@@ -297,9 +351,9 @@ def test_one_beam_is_greedy(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_beams_find_what_is_at_least_as_likely_as_greedy(seed):
     model = talker(seed=seed, end_bias=1.0)
-    greedy, _ = log_likelihood(model, generate(model, BATCH, L))
+    greedy, _ = by_hand(model, generate(model, BATCH, L))
     wide = generate(model, BATCH, L, method="beam", beams=V**2, length_penalty=0.0)
-    beam, _ = log_likelihood(model, wide)
+    beam, _ = by_hand(model, wide)
     assert (beam >= greedy - 1e-5).all()
     assert seed or (beam > greedy + 0.1).any()
 
@@ -349,7 +403,7 @@ def test_a_length_penalty_makes_sentences_longer():
     lengths = []
     for penalty in (-2.0, 0.0, 4.0):
         settings = {"method": "beam", "beams": 8, "length_penalty": penalty}
-        _, length = log_likelihood(model, generate(model, BATCH, L, **settings))
+        _, length = by_hand(model, generate(model, BATCH, L, **settings))
         lengths.append(length.float().mean().item())
     assert lengths == sorted(lengths) and lengths[0] < lengths[2]
 
@@ -475,6 +529,41 @@ def test_beam_search_equals_transformers(twins, beams, penalty):
     assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 4}], ids=["greedy", "beam"])
+def test_minimum_length_and_repetition_penalty_equal_transformers(twins, settings):
+    twin, head = twins
+    values, mask = given_tokens(3)
+    rules = {"repetition_penalty": 1.7, "min_new_tokens": 4}
+    theirs = said_by_transformers(
+        twin, values, mask, early_stopping="never", **rules, **settings
+    )
+    method = {"method": "beam", "beams": 4} if settings else {}
+    given = {"values": values, "mask": mask}
+    ours = generate(Given(head), given, L, **method, **rules)
+    assert torch.equal(ours, theirs)
+    without = generate(Given(head), given, L, **method)
+    assert not torch.equal(ours, F.pad(without, (0, ours.shape[1] - without.shape[1])))
+
+
+@pytest.mark.parametrize("several", [2, 4])
+def test_the_best_beams_equal_transformers(twins, several):
+    twin, head = twins
+    values, mask = given_tokens(5)
+    settings = {"method": "beam", "beams": 4, "num_return_sequences": several}
+    ours = generate(Given(head), {"values": values, "mask": mask}, L, **settings)
+    theirs = said_by_transformers(
+        twin,
+        values,
+        mask,
+        num_beams=4,
+        num_return_sequences=several,
+        early_stopping="never",
+    )
+    assert ours.shape[0] == 24 * several and torch.equal(ours, theirs)
+    for row in ours.view(24, several, -1):
+        assert len({tuple(sentence.tolist()) for sentence in row}) == several
+
+
 # ---------------------------------------------------------------------------- sampling
 
 
@@ -484,6 +573,7 @@ def test_top_k_keeps_exactly_the_likeliest():
     assert kept.isfinite().tolist() == [[False, True, False, False, True]]
     assert torch.equal(kept[kept.isfinite()], torch.tensor([3.0, 2.5]))
     assert torch.equal(restrict(logits, top_k=99), logits)
+    assert restrict(torch.zeros(2, 9), top_k=4).isfinite().sum(1).tolist() == [4, 4]
 
 
 @pytest.mark.parametrize(
@@ -494,6 +584,17 @@ def test_top_p_keeps_the_fewest_words_that_reach_it(top_p, kept):
     restricted = restrict(p.log(), top_p=top_p)
     expected = p >= p.sort(descending=True).values[:, kept - 1]
     assert torch.equal(restricted.isfinite(), expected)
+
+
+def test_top_p_keeps_no_word_for_a_rounding_and_always_the_likeliest():
+    p = torch.tensor([[0.3, 0.1, 0.1, 0.5]])
+    assert restrict(p.log(), top_p=0.8).isfinite().tolist() == [
+        [True, False, False, True]
+    ]
+    assert restrict(p.log(), top_p=0.0).isfinite().sum() == 1
+    even = torch.full((1, 1000), 0.001)
+    for share in range(1, 1000, 7):
+        assert restrict(even.log(), top_p=share / 1000).isfinite().sum() == share
 
 
 def test_restrictions_work_row_by_row_and_in_order():
@@ -581,9 +682,14 @@ def test_text_comes_without_special_tokens():
         ({"max_new_tokens": 0}, "max_new_tokens must be 1 to 8.*got 0"),
         ({"max_new_tokens": 9}, "max_new_tokens must be 1 to 8.*got 9"),
         ({"method": "beam", "beams": 0}, "beams must be 1 or more; got 0"),
-        ({"method": "sample", "temperature": 0.0}, "above 0.*for 0 use greedy"),
+        ({"method": "sample", "temperature": 0.0}, r"above 0 \(greedy is 0\); got 0.0"),
         ({"method": "sample", "top_k": 0}, "top_k must be 1 or more; got 0"),
         ({"method": "sample", "top_p": 1.5}, r"top_p must be in \(0, 1\]; got 1.5"),
+        ({"num_return_sequences": 2}, "must be 1 to 1 for greedy; got 2"),
+        ({"num_return_sequences": 5, "method": "beam"}, "1 to 4 for beam; got 5"),
+        ({"num_return_sequences": 0, "method": "sample"}, "num_return.*got 0"),
+        ({"min_new_tokens": 4}, "min_new_tokens must be 0 to 3; got 4"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0; got 0.0"),
     ],
 )
 def test_wrong_wishes_are_named(settings, words):
@@ -596,10 +702,12 @@ def test_models_that_cannot_speak_are_named():
         {"text": TextEncoder(10, 8, 1, 2, 4)}, None, ClassificationHead(8, 2)
     )
     with pytest.raises(
-        TypeError, match="GenerationHead; this one has ClassificationHead"
+        TypeError, match="got a MultimodalModel with ClassificationHead"
     ):
         generate(silent, BATCH, 4)
-    with pytest.raises(TypeError, match="this one has no head"):
+    with pytest.raises(TypeError, match="got a Linear with no head"):
         generate(nn.Linear(2, 2), BATCH, 4)
-    with pytest.raises(TypeError, match="LanguageModel has nothing to look at"):
+    with pytest.raises(
+        TypeError, match=r"encodes a batch.*got a LanguageModel with Gen"
+    ):
         generate(LanguageModel(GenerationHead(V, 16)), BATCH, 4)

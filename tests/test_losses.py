@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from mmbook.losses import (
     contrastive,
     cross_entropy,
+    gather_rows,
     hard_negatives,
     sigmoid_contrastive,
 )
-
-IGNORED = -100
+from mmbook.tokens import IGNORED
 
 
 def logits_and_labels():
@@ -60,6 +60,35 @@ def test_nothing_but_padding_is_zero_not_nan():
     assert loss == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_are_torchs_but_for_the_divisor(smoothing):
+    """Torch divides by the sum of the weights, and parts would not add up."""
+    logits, labels = logits_and_labels()
+    weight = torch.tensor([1.0, 4.0, 0.5, 2.0, 3.0])
+    summed = F.cross_entropy(
+        logits.mT, labels, weight, label_smoothing=smoothing, reduction="sum"
+    )
+    ours = cross_entropy(logits, labels, smoothing, weight=weight)
+    torch.testing.assert_close(ours, summed / 4)
+    parts = [
+        cross_entropy(logits[i], labels[i], smoothing, 4, weight) for i in range(2)
+    ]
+    torch.testing.assert_close(sum(parts), ours)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_soft_targets_are_torchs(smoothing):
+    logits, _ = logits_and_labels()
+    targets = torch.rand(2, 4, 5).softmax(-1)
+    expected = F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(0, 1), label_smoothing=smoothing
+    )
+    torch.testing.assert_close(cross_entropy(logits, targets, smoothing), expected)
+    of_both = (targets != IGNORED).sum()  # as transformers.Trainer counts labels
+    parts = [cross_entropy(logits[i], targets[i], smoothing, of_both) for i in range(2)]
+    torch.testing.assert_close(sum(parts), expected)
+
+
 def test_half_precision_logits_are_summed_in_float32():
     logits, labels = logits_and_labels()
     assert cross_entropy(logits.bfloat16(), labels).dtype == torch.float32
@@ -78,7 +107,7 @@ def test_double_precision_stays_double_so_that_gradients_can_be_checked():
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"\(2, 4, 5\).*\(2, 3\)"):
         cross_entropy(torch.zeros(2, 4, 5), torch.zeros(2, 3, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"\(B, D\).*\(2, 3\) and \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"\(B, D\).*\(2, 3\), \(4, 3\)"):
         contrastive(torch.zeros(2, 3), torch.zeros(4, 3), 1.0)
 
 
@@ -102,6 +131,43 @@ def test_contrastive_at_its_two_ends():
 def two_embeddings(rows=6, width=8):
     torch.manual_seed(0)
     return (F.normalize(torch.randn(rows, width), dim=-1) for _ in range(2))
+
+
+def without(first, second, hidden):
+    """InfoNCE by hand, one row after the other, without the hidden negatives."""
+    total = 0.0
+    for scores in (5.0 * first @ second.T, 5.0 * second @ first.T):
+        for i in range(len(first)):
+            kept = [j for j in range(len(first)) if not hidden[i, j]]
+            total -= scores[i, i] - scores[i, kept].logsumexp(0)
+    return total / (2 * len(first))
+
+
+def test_rows_of_one_group_are_not_negatives_of_each_other():
+    a, b = two_embeddings()
+    groups = torch.tensor([4, 1, 4, 2, 1, 4])
+    hidden = (groups[:, None] == groups) & ~torch.eye(6, dtype=torch.bool)
+    ours = contrastive(a, b, 5.0, groups)
+    torch.testing.assert_close(ours, without(a, b, hidden))
+    assert torch.equal(contrastive(a, b, 5.0, torch.arange(6)), contrastive(a, b, 5.0))
+    pairs = -F.logsigmoid((5.0 * a @ b.T - 1) * (2 * torch.eye(6) - 1))
+    ours = sigmoid_contrastive(a, b, 5.0, -1.0, groups)
+    torch.testing.assert_close(ours, pairs[~hidden].sum() / 6)
+    with pytest.raises(ValueError, match=r"groups \(B,\).*\(6, 6\)"):
+        contrastive(a, b, 5.0, hidden)
+
+
+def test_equal_captions_cost_a_perfect_model_nothing():
+    """Without groups, two equal rows are each other's negatives: log 2 for each."""
+    same = torch.eye(3)[[0, 0, 1, 2]]
+    assert contrastive(same, same, 100.0).item() == pytest.approx(math.log(2) / 2)
+    assert contrastive(same, same, 100.0, torch.tensor([0, 0, 1, 2])) < 1e-6
+
+
+def test_in_one_process_the_gathered_rows_are_the_rows():
+    """Two processes: tests/heads/test_shared_space.py."""
+    rows = torch.randn(3, 2)
+    assert gather_rows(rows) is rows
 
 
 def open_clips_formula(first, second, scale):
@@ -219,7 +285,16 @@ def test_hard_negatives_equal_a_loop():
         assert chosen == max(wrong, key=lambda j: scores[i, j])
 
 
+def test_a_hard_negative_is_wrong_even_where_all_are_ruled_out():
+    nothing = torch.full((3, 3), -torch.inf)
+    assert (hard_negatives(nothing) != torch.arange(3)).all()
+    best = torch.tensor([[5.0, -torch.inf], [-torch.inf, 5.0]])
+    assert hard_negatives(best).tolist() == [1, 0]
+
+
 def test_hard_negatives_say_what_is_wrong():
+    with pytest.raises(ValueError, match="NaN in 1 of 2 rows"):
+        hard_negatives(torch.tensor([[0.0, torch.nan], [1.0, 2.0]]))
     with pytest.raises(ValueError, match=r"\(B, B\).*\(2, 3\)"):
         hard_negatives(torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"bool.*torch\.float32"):

@@ -9,12 +9,18 @@ import torch
 from mmbook.metrics import (
     accuracy,
     bleu,
+    bootstrap,
     cider,
+    confusion,
     edit_distance,
+    f1,
+    perplexity,
     retrieval,
     word_error_rate,
     words,
 )
+from mmbook.samples import photographs
+from mmbook.tokens import IGNORED
 from mmbook.world import Scene, Thing, attribute_accuracy, describe, sample_scenes
 
 WORDS = "a big red dog runs over the wet green grass near one small house".split()
@@ -62,18 +68,66 @@ PUNCTUATED = [
 ]
 
 
-def test_words_equal_those_of_sacrebleu():
-    tokenizer = pytest.importorskip("sacrebleu.tokenizers.tokenizer_13a")
-    for text in PUNCTUATED:
-        assert words(text) == tokenizer.Tokenizer13a()(text.lower()).split()
+@pytest.mark.parametrize(
+    ("text", "expected"),  # what COCO's own tokeniser gives, a Java program
+    [
+        (PUNCTUATED[0], "a man well-known for 3.5 tricks jumps"),
+        (
+            "It's 10,000 feet - at a red-hot 5-star St.",
+            "it 's 10,000 feet at a red-hot 5-star st.",
+        ),
+        (
+            "A dog's ear; the dogs' bowl: they've GONE.",
+            "a dog 's ear the dogs bowl they 've gone",
+        ),
+        ("one 's hand , won't, cannot", "one 's hand wo n't can not"),
+        (
+            "$5.00 and 100% of a black&white -- dog",
+            "$ 5.00 and 100 % of a black & white dog",
+        ),
+        (
+            "Mr. Smith at 3:30 p.m. in the U.S. border",
+            "mr. smith at 3:30 p.m. in the u.s. border",
+        ),
+        ("he said:\"go\", -black- 'hello'", "he said go black hello"),
+        ("“curly” ‘quotes’ man’s dash — end", "curly quotes man 's dash end"),
+        ("one/two and 1/2 cup, e.g. tea", "one/two and 1/2 cup e.g. tea"),
+        ("", ""),
+    ],
+)
+def test_words_equal_those_of_coco(text, expected):
+    assert words(text) == expected.split()
 
 
-def test_bleu_of_punctuated_text_equals_sacrebleu():
+def test_punctuation_changes_no_score():
+    said = [f"{text} dog" for text in sentences(6, 0)]
+    groups = [[f"{text} dog"] for text in sentences(6, 1)]
+    marked = [f"{text.capitalize()}." for text in said]
+    spaced = [[f"{text} ."] for (text,) in groups]
+    assert bleu(marked, spaced) == bleu(said, groups) > 0
+    assert cider(marked, spaced) == cider(said, groups) > 0
+
+
+def test_the_scores_of_the_photographs_are_those_of_cocos_program():
+    """The first caption of each against the other four; theirs by pycocoevalcap 1.2."""
+    groups = photographs().references
+    said, references = [g[0] for g in groups], [g[1:] for g in groups]
+    assert bleu(said, references) == pytest.approx(24.871885425, abs=1e-6)
+    assert cider(said, references) == pytest.approx(1.133208312596, abs=1e-9)
+
+
+def test_bleu_of_punctuated_text_equals_sacrebleu_with_its_tokeniser():
     sacrebleu = pytest.importorskip("sacrebleu")
-    truths = [text.replace("a ", "the ").replace("!", ".") for text in PUNCTUATED]
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    split, truths = Tokenizer13a(), [text.replace("a ", "the ") for text in PUNCTUATED]
     expected = sacrebleu.corpus_bleu(PUNCTUATED, [truths], lowercase=True).score
-    ours = bleu(PUNCTUATED, [[text] for text in truths])
-    assert 10 < expected < 90 and ours == pytest.approx(expected, abs=1e-9)
+    ours = bleu(
+        PUNCTUATED,
+        [[text] for text in truths],
+        tokenise=lambda text: split(text.lower()).split(),
+    )
+    assert 10 < expected < 99 and ours == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("order", [1, 2, 5])
@@ -103,7 +157,7 @@ def test_bleu_of_short_and_empty_text_equals_sacrebleu(said, truth):
 
 
 def test_bleu_splits_as_it_is_told():
-    said, truth = "A dog.", "a dog ."
+    said, truth = "A dog.", "a dog"
     assert bleu([said], [[truth]], max_order=2) == pytest.approx(100)
     assert bleu([said], [[truth]], max_order=2, tokenise=str.split) == 0
     assert bleu(["一只红狗"], [["一只红狗"]], tokenise=list) == pytest.approx(100)
@@ -265,24 +319,108 @@ def test_one_wrong_attribute_lowers_its_own_share_only():
     assert wrong == {"exact", "true", "colours"}
 
 
-def test_accuracy():
-    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 1.0], [0.0, 9.0]])
-    assert accuracy(logits, torch.tensor([0, 1, 1, 1])) == 0.75
+SAID = torch.tensor([[2.0, 1, 0], [0, 1, 0], [3, 1, 0], [0, 9, 0], [0, 1, 0]])
+TRUE = torch.tensor([0, 1, 1, 1, IGNORED])
 
 
-@pytest.mark.parametrize("metric", [bleu, cider, attribute_accuracy])
+def test_accuracy_is_the_share_of_labels_that_were_said():
+    assert accuracy(SAID, TRUE) == 0.75
+
+
+def test_confusion_counts_what_was_taken_for_what():
+    assert confusion(SAID, TRUE).tolist() == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
+
+
+def test_f1_is_the_mean_over_the_classes_that_occur():
+    """Class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3."""
+    assert f1(SAID, TRUE) == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_f1_equals_that_of_sklearn(seed):
+    metrics = pytest.importorskip("sklearn.metrics", reason="an optional check")
+    torch.manual_seed(seed)
+    logits, labels = torch.randn(40, 6), torch.randint(0, 5, (40,))
+    expected = metrics.f1_score(labels, logits.argmax(1), average="macro")
+    assert f1(logits, labels) == pytest.approx(expected)
+    table = metrics.confusion_matrix(labels, logits.argmax(1), labels=range(6))
+    assert confusion(logits, labels).tolist() == table.tolist()
+
+
+def test_perplexity_is_the_number_of_words_that_a_guess_hesitates_among():
+    labels = torch.tensor([[3, 4, IGNORED]])
+    assert perplexity(torch.zeros(1, 3, 50), labels) == pytest.approx(50)
+    sure = torch.full((1, 3, 50), -100.0).scatter(2, labels.clamp(0)[..., None], 0.0)
+    assert perplexity(sure, labels) == pytest.approx(1)
+
+
+def test_logits_that_are_nan_or_do_not_fit_have_no_accuracy():
+    for metric in (accuracy, confusion, f1):
+        with pytest.raises(ValueError, match="logits hold NaN in 1 of 2 rows"):
+            metric(torch.tensor([[0.0, math.nan], [0, 1]]), torch.tensor([0, 0]))
+        with pytest.raises(ValueError, match=r"got \(2,\) and \(2,\)"):
+            metric(torch.zeros(2), torch.zeros(2))
+        with pytest.raises(ValueError, match=r"at least one example.* 0 to count"):
+            metric(torch.zeros(2, 3), torch.full((2,), IGNORED))
+
+
+def test_a_bootstrap_interval_is_that_of_the_normal_law():
+    values = (torch.rand(400, generator=torch.Generator().manual_seed(1)) < 0.8).float()
+    low, high = bootstrap(values)
+    middle, half = values.mean().item(), 1.96 * values.std().item() / 20
+    assert low == pytest.approx(middle - half, abs=0.01)
+    assert high == pytest.approx(middle + half, abs=0.01)
+    narrow = bootstrap(values, level=0.5)
+    assert low < narrow[0] < middle < narrow[1] < high
+    assert bootstrap(values) == (low, high) != bootstrap(values, seed=1)
+
+
+def test_a_paired_difference_is_surer_than_two_intervals():
+    first, second = torch.ones(400), torch.ones(400)
+    first[:60], second[:80] = 0, 0  # the second fails on 20 examples more
+    assert bootstrap(first)[0] < bootstrap(second)[1]
+    assert bootstrap(first - second)[0] > 0
+    assert bootstrap(first - second.flip(0))[0] < 0  # fails elsewhere
+
+
+def test_a_bootstrap_needs_values():
+    for values in (torch.zeros(0), torch.zeros(2, 2)):
+        with pytest.raises(ValueError, match=r"values must be \(N,\), at least one"):
+            bootstrap(values)
+
+
+TEXTS = [bleu, cider, word_error_rate, attribute_accuracy]
+
+
+@pytest.mark.parametrize("metric", TEXTS)
 def test_empty_and_unequal_sets_are_refused(metric):
-    with pytest.raises(ValueError, match="at least one; got 0 and 0"):
+    with pytest.raises(ValueError, match=r"at least one.*got 0 and 0"):
         metric([], [])
     with pytest.raises(ValueError, match="got 2 and 1"):
         metric(["a", "b"], [["a"]])
-    with pytest.raises(ValueError, match="logits"):
-        accuracy(torch.zeros(2), torch.zeros(2))
 
 
-def test_a_bare_string_is_no_list_of_references():
-    with pytest.raises(ValueError, match="list of references; number 0 has 'abc'"):
-        bleu(["abc"], ["abc"])
+@pytest.mark.parametrize("metric", TEXTS)
+def test_a_string_is_no_list_of_sentences(metric):
+    for said, truth in (("abc", "abc"), (["abc"], "abc"), ("abc", [["abc"]])):
+        with pytest.raises(TypeError, match=r"lists are needed, not one string.*'abc'"):
+            metric(said, truth)
+    with pytest.raises(
+        TypeError, match=r"a list of sentences is needed; got .'a', None"
+    ):
+        metric(["a", None], [["a"], ["a"]])
+
+
+def test_references_are_lists_of_sentences():
+    for metric in (bleu, cider):
+        with pytest.raises(TypeError, match="lists are needed, not one string"):
+            metric(["abc"], ["abc"])
+        with pytest.raises(ValueError, match="at least one"):
+            metric(["abc"], [[]])
+        with pytest.raises(TypeError, match=r"list of sentences.*3"):
+            metric(["abc"], [[3]])
+    with pytest.raises(TypeError, match="list of sentences"):
+        word_error_rate(["abc"], [["abc"]])
 
 
 def slowest_distance(said, truth):
@@ -320,21 +458,27 @@ def test_word_errors_equal_those_of_jiwer(seed):
     assert word_error_rate(said, truth) == pytest.approx(jiwer.wer(truth, said))
 
 
-def test_word_errors_of_nothing_are_refused():
-    with pytest.raises(ValueError, match="at least one; got 0 and 0"):
-        word_error_rate([], [])
-    with pytest.raises(ValueError, match="no words"):
-        word_error_rate(["a"], [""])
+def test_empty_sentences_have_word_errors_too():
+    assert word_error_rate(["", "a"], ["a b", "a"]) == pytest.approx(2 / 3)
+    assert word_error_rate(["a b", "a"], ["", "a"]) == 2  # two words were put in
+    assert word_error_rate(["", ""], ["", ""]) == 0
+    assert word_error_rate(["a"], [""]) == math.inf
+
+
+def test_empty_sentences_have_scores_too():
+    assert bleu([""], [["a b c d"]]) == bleu(["a b c d"], [[""]]) == 0
+    groups = [["a red dog runs"], ["a cat", ""]]
+    assert cider(["", ""], groups) == 0
+    assert attribute_accuracy([""], [PAIR])["parsed"] == 0
 
 
 def naive_ranks(scores, truth):
-    """By counting, one row after the other: the mean place of the best true column."""
+    """By counting, one row after the other: the place of the best true column."""
     ranks = []
     for row, right in zip(scores.tolist(), truth.tolist(), strict=True):
         best = max(s for s, r in zip(row, right, strict=True) if r)
         wrong = [s for s, r in zip(row, right, strict=True) if not r]
-        above = sum(s > best for s in wrong)
-        ranks.append(1 + above + sum(s == best for s in wrong) / 2)
+        ranks.append(1.0 + sum(s >= best for s in wrong))
     return torch.tensor(ranks)
 
 
@@ -348,22 +492,50 @@ def test_retrieval_counts_ranks(seed):
     found = retrieval(scores, truth)
     for k in (1, 5, 10):
         assert found[f"R@{k}"] == pytest.approx((ranks <= k).float().mean().item())
-    assert found["median rank"] == pytest.approx(ranks.sort().values[14].item())
+    middle = ranks.sort().values[14:16].mean()  # of 30
+    assert found["median rank"] == pytest.approx(middle.item())
+    assert found["mean rank"] == pytest.approx(ranks.mean().item())
 
 
 def test_retrieval_of_perfect_and_of_reversed_scores():
-    scores = torch.eye(12)
-    found = retrieval(scores)
-    assert found == {"R@1": 1.0, "R@5": 1.0, "R@10": 1.0, "median rank": 1.0}
-    found = retrieval(-scores)  # the true one is always last
-    assert found == {"R@1": 0.0, "R@5": 0.0, "R@10": 0.0, "median rank": 12.0}
-
-
-def test_equal_scores_are_worth_no_more_than_chance():
-    found = retrieval(torch.zeros(21, 21))
+    found = retrieval(torch.eye(12))
+    assert found["R@1"] == found["R@5"] == found["R@10"] == 1
+    assert found["median rank"] == found["mean rank"] == 1
+    found = retrieval(-torch.eye(12))  # the true one is always last
     assert found["R@1"] == found["R@5"] == found["R@10"] == 0
-    assert found["median rank"] == 11  # the middle of 21
-    assert retrieval(torch.zeros(19, 19))["R@10"] == 1  # rank 10 of 19
+    assert found["median rank"] == found["mean rank"] == 12
+
+
+def with_ranks(*ranks):
+    """Scores in which the true column of row i has the i-th of these ranks."""
+    scores = -torch.rand(len(ranks), 9)
+    truth = torch.zeros(len(ranks), 9, dtype=torch.bool)
+    for row, rank in enumerate(ranks):
+        truth[row, scores[row].argsort(descending=True)[rank - 1]] = True
+    return scores, truth
+
+
+def test_the_median_of_an_even_number_of_ranks_lies_between_two():
+    assert retrieval(*with_ranks(1, 2))["median rank"] == 1.5
+    found = retrieval(*with_ranks(1, 2, 4, 4))
+    assert found["median rank"] == 3 and found["mean rank"] == 2.75
+    assert retrieval(*with_ranks(5, 1, 2))["median rank"] == 2
+
+
+def test_a_model_that_gives_one_score_to_all_finds_nothing():
+    found = retrieval(torch.zeros(9, 9))
+    assert found["R@1"] == found["R@5"] == 0 and found["R@10"] == 1  # there are 9
+    assert found["median rank"] == 9
+    nothing = retrieval(torch.full((9, 9), -torch.inf))
+    assert nothing == found
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(0, None, 2)])
+def test_scores_that_are_nan_are_no_ranks(rows):
+    scores = torch.eye(20)
+    scores[rows] = torch.nan
+    with pytest.raises(ValueError, match=r"scores hold NaN in (20|10) of 20 rows"):
+        retrieval(scores)
 
 
 def test_several_true_columns_count_as_one_find():
@@ -371,14 +543,15 @@ def test_several_true_columns_count_as_one_find():
     truth = torch.tensor([[False, True, True], [False, True, True]])
     found = retrieval(scores, truth)
     assert found["R@1"] == 0.5 and found["R@5"] == 1.0
-    # true columns that tie with each other cost nothing; the lower median is taken
-    assert found["median rank"] == 1.0
+    assert found["median rank"] == 1.5  # true columns may tie with each other
 
 
 def test_what_retrieval_refuses():
-    with pytest.raises(ValueError, match=r"square.*got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"\(Q, Q\).*got \(2, 3\) and no truth"):
         retrieval(torch.zeros(2, 3))
-    with pytest.raises(ValueError, match=r"bool \(2, 3\).*got torch.float32"):
+    with pytest.raises(ValueError, match=r"got \(2, 3\) and torch.float32 \(2, 3\)"):
         retrieval(torch.zeros(2, 3), torch.ones(2, 3))
-    with pytest.raises(ValueError, match="at least one true column"):
+    with pytest.raises(ValueError, match=r"got \(0, 0\)"):
+        retrieval(torch.zeros(0, 0))
+    with pytest.raises(ValueError, match="one in each row at least"):
         retrieval(torch.zeros(2, 3), torch.tensor([[True] * 3, [False] * 3]))

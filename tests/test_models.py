@@ -1,6 +1,9 @@
 """The composed model: encoders, fusion, head, in the transformers convention."""
 
 import copy
+import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,11 +11,10 @@ from torch.nn import functional as F
 
 from mmbook.encoders import ConvImageEncoder, PatchImageEncoder, TextEncoder
 from mmbook.fusion import FUSIONS, Concatenation, fusion
-from mmbook.heads import ClassificationHead, GenerationHead, PairHead
-from mmbook.models import LanguageModel, MultimodalModel
-from mmbook.tokens import Tokens
+from mmbook.heads import ClassificationHead, GenerationHead, SharedSpaceHead
+from mmbook.models import LanguageModel, MultimodalModel, Output
+from mmbook.tokens import IGNORED, Tokens
 
-IGNORED = -100
 WIDTHS = {"image": 8, "text": 6}
 LABELS = torch.tensor([[4, 5, 2], [6, 2, IGNORED], [7, 2, IGNORED]])
 
@@ -61,6 +63,52 @@ def test_the_output_is_of_the_transformers_convention():
     assert without.loss is None and without[0] is without.logits
 
 
+def test_an_output_is_what_the_outputs_of_transformers_are():
+    """``accelerate`` makes one from its fields; ``Trainer`` reads its items."""
+    loss, logits = torch.tensor(1.0), torch.rand(2, 3)
+    out = Output(loss=loss, logits=logits)
+    assert list(out.items()) == [("loss", loss), ("logits", logits)]
+    assert out[:1] == (loss,) and out[-1] is logits and len(out) == 2
+    twin = type(out)({name: value for name, value in out.items()})
+    assert twin.loss is loss and twin.logits is logits and twin.embeddings is None
+    for same in (copy.deepcopy(out), pickle.loads(pickle.dumps(out))):
+        assert same.loss == loss and torch.equal(same["logits"], logits)
+    assert list(Output(logits=logits)) == ["logits"]
+    with pytest.raises(AttributeError, match="no 'losses'"):
+        _ = out.losses
+    with pytest.raises(TypeError, match="lgits"):
+        Output(loss=loss, lgits=logits)
+
+
+def test_a_model_is_evaluated_by_trainer(tmp_path):
+    from transformers import Trainer, TrainingArguments
+
+    whole, given = model(head=ClassificationHead(16, 5)), batch()
+    given["labels"] = torch.tensor([0, 4, 2])
+    data = [{key: value[row] for key, value in given.items()} for row in range(3)]
+    arguments = TrainingArguments(
+        str(tmp_path),
+        per_device_eval_batch_size=2,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+    found = Trainer(whole, arguments, eval_dataset=data).predict(data)
+    expected = whole(**given)
+    torch.testing.assert_close(torch.tensor(found.predictions), expected.logits)
+    assert found.label_ids.tolist() == [0, 4, 2]
+    # the mean of the two batches' means, weighted by their rows
+    assert found.metrics["test_loss"] == pytest.approx(expected.loss.item(), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_importing_models_does_not_load_transformers():
+    code = "import sys, mmbook.models; print('transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 def test_loss_equals_the_aligned_cross_entropy_of_the_logits():
     out = model()(**batch(), labels=LABELS)
     torch.testing.assert_close(out.loss, F.cross_entropy(out.logits.mT, LABELS))
@@ -107,9 +155,9 @@ def test_classes_and_pairs_are_heads_like_any_other():
     labels = torch.tensor([0, 4, 2])
     out = classes(**given, labels=labels)
     torch.testing.assert_close(out.loss, F.cross_entropy(out.logits, labels))
-    pair = MultimodalModel(encoders(), None, PairHead(WIDTHS, 4)).eval()
+    pair = MultimodalModel(encoders(), None, SharedSpaceHead(WIDTHS, 4)).eval()
     out = pair(**given)
-    assert out.logits.shape == (3, 3) and out.loss.isfinite()
+    assert out.logits.shape == (3, 3) and set(out.embeddings) == set(WIDTHS)
     torch.testing.assert_close(
         out.loss, pair(**{k: v.flip(0) for k, v in given.items()}).loss
     )
@@ -163,7 +211,7 @@ def test_a_new_encoder_needs_only_the_signature():
         ({"labels": LABELS}, "reads image, text.*got nothing"),
         ({"image": None}, "reads image, text.*got image=None"),
         ({"sound": torch.zeros(1)}, "reads image, text.*got sound"),
-        ({"image": torch.rand(3, 16, 16, 3)}, "channels first"),
+        ({"image": torch.rand(3, 16, 16, 3)}, r"\(B, 3, H, W\).*\(3, 16, 16, 3\)"),
         (
             {"image": torch.rand(2, 3, 16, 16), "text": batch()["text"]},
             "one batch size",

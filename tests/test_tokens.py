@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmbook.tokens import Tokens
+from mmbook.tokens import Tokens, check_width
 
 
 def test_without_a_mask_all_tokens_are_real():
@@ -48,8 +48,22 @@ def test_wrong_shapes_are_named(values, mask, words):
     assert all(word in str(error.value) for word in words)
 
 
+def test_tokens_do_not_change():
+    tokens = Tokens(torch.zeros(2, 3, 4))
+    with pytest.raises(AttributeError, match="values"):
+        tokens.values = torch.ones(2, 3, 4)
+
+
+def test_a_reader_names_what_is_not_tokens_of_its_width():
+    check_width(Tokens(torch.zeros(1, 2, 3)), 3)
+    with pytest.raises(ValueError, match="this head takes tokens of width 4; got 3"):
+        check_width(Tokens(torch.zeros(1, 2, 3)), 4)
+    with pytest.raises(TypeError, match="my head takes Tokens; got a Tensor"):
+        check_width(torch.zeros(1, 2, 3), 3, "my head")
+
+
 def test_concatenate_says_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"widths \[3, 4\]"):
+    with pytest.raises(ValueError, match=r"one width.*\[3, 4\]"):
         Tokens.concatenate([Tokens(torch.zeros(1, 1, w)) for w in (4, 3)])
     with pytest.raises(ValueError, match="nothing to concatenate"):
         Tokens.concatenate([])

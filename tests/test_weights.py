@@ -62,6 +62,7 @@ def test_the_ears_hear_the_words_and_not_the_voice():
     assert (first @ second.T).argmax(1).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_audio_encoder_can_be_made(tmp_path, monkeypatch):
     """A few steps on a few sentences: the loss falls, and the run can be taken up."""
     few = making.sample_moving_scenes

@@ -7,5 +7,5 @@ from .decoder import Decoder, StreamCache
 from .embedding import EmbeddingHead
 from .generation import GenerationHead
 from .masked_word import MaskedWordHead
-from .shared_space import PairHead, SharedSpaceHead
+from .shared_space import SharedSpaceHead
 from .transformer_xl import TransformerXLGenerationHead

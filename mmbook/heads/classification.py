@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..losses import cross_entropy
@@ -10,26 +11,36 @@ from ..tokens import Tokens, check_width
 
 
 class ClassificationHead(Configured):
-    """Mean of the tokens, one hidden layer or none, one logit per class (分类头).
+    """Mean of the tokens, one hidden layer or none, logits (分类头). Chapter 3.2.
 
     Parameters
     ----------
     width, classes : D of the tokens, number of classes.
     hidden : width of a hidden layer; None makes the head linear.
+    smoothing, class_weights : see :func:`mmbook.losses.cross_entropy`.
     """
 
     def __init__(
-        self, width: int, classes: int, hidden: int | None = None, dropout: float = 0.0
+        self,
+        width: int,
+        classes: int,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        smoothing: float = 0.0,
+        class_weights: list[float] | None = None,
     ):
         super().__init__()
-        self.width = width
+        self.width, self.smoothing = width, smoothing
+        self.weight = None if class_weights is None else torch.tensor(class_weights)
         inner = [nn.Linear(width, hidden), nn.GELU()] if hidden else []
         last = nn.Linear(hidden or width, classes)
         self.layers = nn.Sequential(*inner, nn.Dropout(dropout), last)
 
     def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
-        """Logits (B, classes), and the cross-entropy if there are labels (B,)."""
+        """Logits (B, C), and the cross-entropy with labels (B,) or soft targets (B, C)."""
         check_width(tokens, self.width)
         logits = self.layers(tokens.pooled())
-        loss = None if labels is None else cross_entropy(logits, labels, items=items)
+        if labels is None:
+            return logits, None
+        loss = cross_entropy(logits, labels, self.smoothing, items, self.weight)
         return logits, loss

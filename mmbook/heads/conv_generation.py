@@ -15,20 +15,17 @@ from .decoder import Decoder, StreamCache
 
 
 class ConvGenerationHead(Decoder):
-    r"""Each word from a window of the words before it, and the picture (卷积生成头).
+    """Each word from a window of the words before it, and the picture (卷积生成头).
 
-    The line of words of :class:`mmbook.fusion.MultimodalConvolution` with
-    ``causal=True``, and logits on top. A layer looks at ``window - 1`` earlier words, so
-    a word depends on $\text{layers} \cdot (\text{window} - 1)$ of them. Of the tokens it
-    sees the mean: what there is, not where. Sentences written by convolutions: Gehring et
-    al. 2017, https://arxiv.org/abs/1705.03122. Chapter 3.2.
+    The words of a causal :class:`mmbook.fusion.MultimodalConvolution`, and logits on top:
+    a word depends on layers · (window - 1) earlier ones, and on the mean of the tokens.
+    Gehring et al. 2017, https://arxiv.org/abs/1705.03122; chapter 3.2.
 
     Parameters
     ----------
     vocabulary_size, context_width : V, and the width of the tokens it looks at.
-    width, layers, max_length : D, number of layers, longest L.
-    window : words that one layer looks at, the newest included.
-    start, end, pad, smoothing : see :class:`Decoder`.
+    width, layers, window : D, layers, and the words that a layer sees, the newest included.
+    sentence : ``max_length``, ``start``, ``end``, ``pad``, ``smoothing`` of a Decoder.
     """
 
     def __init__(
@@ -38,18 +35,14 @@ class ConvGenerationHead(Decoder):
         width: int = 96,
         layers: int = 4,
         window: int = 4,
-        max_length: int = 64,
-        start: int = 1,
-        end: int = 2,
-        pad: int = 0,
         dropout: float = 0.0,
-        smoothing: float = 0.0,
+        **sentence,
     ):
-        super().__init__(max_length, start, end, pad, smoothing)
+        super().__init__(**sentence)
         at_least_one(layers=layers, window=window)
         self.window = window
         self.embedding = TextEmbedding(
-            vocabulary_size, width, max_length, dropout=dropout
+            vocabulary_size, width, self.max_length, dropout=dropout
         )
         self.look = nn.Linear(context_width, width)
         self.lines = nn.ModuleList(
@@ -58,32 +51,27 @@ class ConvGenerationHead(Decoder):
         self.norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.embedding, *self.lines]
+
     def decode(
         self, ids: Tensor, tokens: Tokens | None, cache: StreamCache | None = None
     ) -> Tensor:
         """Logits (B, L, V); see :meth:`Decoder.decode`."""
-        x = self.embedding(ids, cache.length if cache else 0)  # (B, L, D)
-        seen = x.new_zeros(len(x), x.shape[-1])
-        if tokens is not None:
-            seen = self._what_is_there(tokens)  # (B, D)
-        memory = cache.memory if cache else None
-        memory = memory or Memory.empty(len(self.lines), x)
-        entered = []
-        for layer, past in zip(self.lines, memory.states, strict=True):
+        past = cache or StreamCache()
+        x = self.embedding(ids, past.length)  # (B, L, D)
+        seen = torch.zeros_like(x[:, 0])
+        if tokens is not None:  # rows of padding alone stay at zero
+            check_width(tokens, self.look.in_features)
+            seen = self.look(tokens.pooled()) * tokens.mask.any(1, keepdim=True)
+        memory, entered = past.memory or Memory.empty(len(self.lines), x), []
+        for layer, before in zip(self.lines, memory.states, strict=True):
             entered.append(x)
-            line = Tokens(torch.cat([past, x], dim=1))
+            line = Tokens(torch.cat([before, x], dim=1))
             x = layer(line, seen).values[:, -ids.shape[1] :]
         if cache is not None:
             real = torch.ones_like(ids, dtype=torch.bool)
-            memory = memory.followed_by(entered, real, self.window - 1)
-            cache.keep(memory, ids.shape[1])
+            cache.memory = memory.followed_by(entered, real, self.window - 1)
+            cache.length += ids.shape[1]
         return F.linear(self.norm(x), self.embedding.word.weight, self.bias)
-
-    def new_cache(self, capacity: int) -> StreamCache:
-        """An empty cache; it keeps one window of words, whatever the capacity."""
-        return StreamCache()
-
-    def _what_is_there(self, tokens: Tokens) -> Tensor:
-        """The mean token (B, D); zero in rows where nothing is real."""
-        check_width(tokens, self.look.in_features)
-        return self.look(tokens.pooled()) * tokens.mask.any(1, keepdim=True)

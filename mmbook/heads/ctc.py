@@ -12,24 +12,23 @@ from ..tokens import IGNORED, Tokens, check_width
 class CTCHead(Configured):
     r"""One symbol or a blank at each token, in time order (连接时序分类): speech to text.
 
-    Nobody says at which moment a word is spoken. So all ways to spread the labels over
-    the tokens count together:
+    The labels do not say at which moment a word is spoken, so all ways to spread them
+    over the tokens count together:
 
     $$\mathcal{L} = -\frac{1}{n} \log \sum_{\pi:\, \mathrm{collapse}(\pi) = y}
     \prod_t p_t(\pi_t)$$
 
     where collapse merges what is repeated and then drops blanks. Graves et al. 2006,
-    https://doi.org/10.1145/1143844.1143891.
-
-    Labels are (B, L), ended by ``end`` and −100 behind, as ``Collate`` makes them.
-    The end is not spoken, so it is not aligned; it counts in n as in all losses of the
-    book. A sound with fewer tokens than labels cannot say them: its loss is infinite.
+    https://doi.org/10.1145/1143844.1143891; chapter 2.3. Labels are (B, L), −100 behind
+    their end; a row of nothing but −100 does not count. A sound with fewer tokens than
+    labels cannot say them: its loss is infinite.
 
     Parameters
     ----------
     width, vocabulary_size : D of the tokens, V.
     blank : the number that stands for "nothing new"; the padding's, which is no word.
-    end : the number that ends the labels; None if nothing does.
+    end : the number that ends the labels, or None. It is not spoken, so it is not
+        aligned; it counts in n as in all losses of the book.
     """
 
     def __init__(
@@ -45,9 +44,6 @@ class CTCHead(Configured):
         logits = self.symbols(tokens.values)
         if labels is None:
             return logits, None
-        return logits, self._loss(logits, tokens.mask, labels, items)
-
-    def _loss(self, logits: Tensor, mask: Tensor, labels: Tensor, items) -> Tensor:
         if labels.ndim != 2 or len(labels) != len(logits):
             raise ValueError(
                 f"labels must be (B, L) with B = {len(logits)}; got "
@@ -55,15 +51,16 @@ class CTCHead(Configured):
             )
         real = labels != IGNORED
         spoken = real if self.end is None else real & (labels != self.end)
-        total = F.ctc_loss(
+        losses = F.ctc_loss(
             logits.float().log_softmax(-1).transpose(0, 1),  # (N, B, V)
             labels.masked_fill(~spoken, self.blank),
-            mask.sum(1),
+            tokens.mask.sum(1),
             spoken.sum(1),
             self.blank,
-            reduction="sum",
+            reduction="none",
         )
-        return total / (real.sum().clamp(min=1) if items is None else items)
+        total = losses.masked_fill(~real.any(1), 0).sum()
+        return logits, total / (real.sum().clamp(min=1) if items is None else items)
 
     def greedy(self, tokens: Tokens) -> list[list[int]]:
         """The likeliest symbol of each token, collapsed: the ids of each row."""

@@ -10,7 +10,7 @@ from ..tokens import Tokens, check_width
 
 
 class EmbeddingHead(Configured):
-    """One vector of length one for each sequence (嵌入头): (B, N, D) → (B, E)."""
+    """One vector of length one for each row (嵌入头), (B, E). Chapter 2.8."""
 
     def __init__(self, width: int, embedding: int):
         super().__init__()
@@ -19,5 +19,4 @@ class EmbeddingHead(Configured):
     def forward(self, tokens: Tokens, labels: Tensor | None = None, items=None):
         """The embedding; it has no loss of its own (pairs have: ``contrastive``)."""
         check_width(tokens, self.project.in_features)
-        pooled = tokens.pooled()
-        return F.normalize(self.project(pooled), dim=-1), None
+        return F.normalize(self.project(tokens.pooled()), dim=-1), None

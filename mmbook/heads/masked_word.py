@@ -12,14 +12,9 @@ from ..tokens import Tokens, check_width
 class MaskedWordHead(Configured):
     """Which word stands here? asked at each token (掩码语言模型头), as BERT does.
 
-    One more layer, then one logit a word. Labels are −100 at all words that were not
-    asked for: :func:`mmbook.data.mask_words` makes them. Devlin et al. 2019,
-    https://arxiv.org/abs/1810.04805; chapter 2.1.
-
-    Parameters
-    ----------
-    width, vocabulary_size : D of the tokens, V.
-    eps : of the layer norm (BERT uses 1e-12).
+    One more layer, then one logit a word. Labels are −100 where nothing was asked:
+    :func:`mmbook.data.mask_words` makes them. Devlin et al. 2019,
+    https://arxiv.org/abs/1810.04805; chapter 2.1. ``eps`` is of the layer norm.
     """
 
     def __init__(self, width: int, vocabulary_size: int, eps: float = 1e-5):
@@ -34,6 +29,6 @@ class MaskedWordHead(Configured):
         """Logits (B, L, V), and the mean loss over the labels (B, L) that are not −100."""
         check_width(tokens, self.width)
         logits = self.words(self.transform(tokens.values))
-        return logits, None if labels is None else cross_entropy(
-            logits, labels, items=items
-        )
+        if labels is None:
+            return logits, None
+        return logits, cross_entropy(logits, labels, items=items)

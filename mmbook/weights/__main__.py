@@ -101,8 +101,6 @@ _ABOUT = {
         "and no real speech."
     ),
 }
-
-
 _AGAIN = """Made by `python -m mmbook.weights --out FOLDER --work FOLDER`, which can be
 stopped and started again. Licence: MIT, as the package; the training data are generated.
 """

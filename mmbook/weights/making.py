@@ -16,14 +16,14 @@ No held-out pair of colour and shape occurs in any of them. The full, canonical 
 on which chapter 5.2 fine-tunes occur in neither of the first two; the third hears them,
 beside incomplete ones and sentences about motion. Every run is seeded, writes
 checkpoints and can be taken up where it was stopped. The results are installed with the package and
-load as ``from_pretrained("mmbook/scene-image-encoder")``."""
+load as ``from_pretrained("mmbook/scene-image-encoder")``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset
 
 from ..data.collate import Collate
 from ..encoders.audio import ConvAudioEncoder
@@ -41,11 +41,7 @@ from ..world.voices import sample_voices
 from .texts import AltTexts, Dictations
 
 WIDTH = 96
-
-
 LANGUAGE_MODEL, IMAGE_ENCODER = "scene-language-model", "scene-image-encoder"
-
-
 AUDIO_ENCODER = "scene-audio-encoder"
 
 
@@ -123,7 +119,7 @@ def pretrain_audio_encoder(folder: Path, seed: int = 0, steps: int = 800):
     return encoder, history
 
 
-def _hearing_of(data: Dataset, tokenizer):
+def _hearing_of(data: Dictations, tokenizer):
     """Loss, and words that are wrong, missing or too many, as a share of those said."""
     batch = Collate(tokenizer)([data[index] for index in range(len(data))])
 
@@ -138,19 +134,16 @@ def _hearing_of(data: Dataset, tokenizer):
 
 
 def _decoder(tokenizer, context_width: int | None = None) -> GenerationHead:
-    return GenerationHead(
-        len(tokenizer),
+    return GenerationHead.for_tokenizer(
+        tokenizer,
         width=WIDTH,
         layers=2,
         heads=4,
         max_length=32,
-        start=tokenizer.bos_token_id,
-        end=tokenizer.eos_token_id,
-        pad=tokenizer.pad_token_id,
         context_width=context_width,
     )
 
 
-def _loss_on(data: Dataset, tokenizer):
+def _loss_on(data: AltTexts, tokenizer):
     batch = Collate(tokenizer)([data[index] for index in range(len(data))])
     return lambda model: {"loss": model(**batch).loss}

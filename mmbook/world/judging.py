@@ -13,16 +13,13 @@ from .scenes import Scene
 
 
 def attribute_accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> dict:
-    """How many captions are right about their scene.
+    """How many captions are right about their scene: shares in [0, 1] of the captions.
 
-    Returns
-    -------
-    dict with shares in [0, 1]: ``exact`` (true, and nothing left out), ``true``
-    (nothing wrong is said), ``parsed`` (a sentence of the grammar at all); ``shapes``,
-    ``colours``, ``sizes``: this attribute is right for all things, in any order;
-    ``relations``: how two things lie to each other is said, and rightly (where the
-    sentence leaves open which thing is which, either reading counts), or there is one
-    thing and no relation is said.
+    ``exact`` is true, and leaves nothing out; ``true`` says nothing wrong; ``parsed`` is a
+    sentence of the grammar at all. ``shapes``, ``colours``, ``sizes``: this attribute is
+    right for all objects, in any order. ``relations``: how two objects lie to each other
+    is said, and rightly (either reading counts where the sentence leaves open which
+    object is which), or there is one object and no relation is said. Chapter 5.2.
     """
     check_texts(captions, scenes)
     rows = [_judge(text, scene) for text, scene in zip(captions, scenes, strict=True)]
@@ -47,7 +44,7 @@ def _judge(text: str, scene: Scene) -> dict[str, bool]:
 
 
 def _relation_is_right(facts: Facts, scene: Scene) -> bool:
-    """Does the relation hold between the things that are most like the two named?"""
+    """Does the relation hold between the objects that are most like the two named?"""
     if len(scene.things) < 2 or facts.relation is None:
         return len(scene.things) < 2 and facts.relation is None
     alike = {
