@@ -1,7 +1,8 @@
-"""Where a model looked: attention weights, followed through layers, and replaced."""
+"""Attention weights: of a model that runs, through its layers, and replaced."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 from ..heads.generation import GenerationHead
 from ..layers.attention import Attention
 from ..layers.block import Block
-from .common import check_ids, evaluating, generation_head, inputs
+from .common import check_ids, evaluating, generation_head, without_labels
 
 
 @torch.no_grad()
 def cross_attention(model, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """How much each word looked at each token while it was chosen (交叉注意力权重).
+    """How much each word attended to each token while it was chosen (交叉注意力权重).
 
     The sentence is read once, as in training; row ``t`` belongs to the step that
     produced ``ids[:, t]``, so the word itself had not been read yet. The weights are
@@ -26,19 +27,20 @@ def cross_attention(model, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
     model : a :class:`mmbook.models.MultimodalModel` with a generation head.
     batch : as the model takes it; labels are ignored.
     ids : (B, L) token numbers, from :func:`mmbook.generation.generate` or labels.
-        Rows behind the end of a sentence mean nothing.
+        Rows after the end of a sentence mean nothing.
 
     Returns
     -------
     (B, layers, heads, L, N); each row over the N fused tokens sums to 1.
     """
-    head = _looking_head(model)
+    head = generation_head(model)
+    layers = _cross_attention_layers(head)
     check_ids(ids, batch)
     with evaluating(model):
-        tokens = model.encode(inputs(batch))
-        with _inputs_of([block.cross for block in head.blocks]) as seen:
+        tokens = model.encode(without_labels(batch))
+        with _inputs_of(layers) as seen:
             head.decode(head.shifted(ids), tokens)
-    weights = [layer.weights(*given) for layer, given in seen]
+    weights = [layer.weights(*arguments) for layer, arguments in seen]
     return torch.stack(weights, dim=1)  # layers of (B, heads, L, N)
 
 
@@ -49,7 +51,7 @@ def attention_maps(
 
     Parameters
     ----------
-    weights : (B, layers, heads, L, N). Slice it before to look at one layer or head:
+    weights : (B, layers, heads, L, N). Slice it to see one layer or head:
         ``weights[:, -1:]`` is the last layer.
     grid : h, w: the rows and columns of image tokens.
     first : the number of the first image token, if there are others beside them (a
@@ -75,31 +77,31 @@ def attention_maps(
 
 @torch.no_grad()
 def self_attention(model, batch: dict[str, Tensor], part=None) -> Tensor:
-    """How much each token looked at each, in every layer of a part (自注意力权重).
+    """How much each token attended to each, in every layer of a part (自注意力权重).
 
     Parameters
     ----------
     model : a :class:`mmbook.models.MultimodalModel`; it runs once on the batch.
     batch : as the model takes it; labels are ignored.
-    part : the module whose layers are looked at: the fusion if not given, or an encoder.
+    part : the module whose layers are meant: the fusion if not given, or an encoder.
 
     Returns
     -------
-    (B, layers, heads, N, N), in the order in which the layers ran. Row i holds what
-    token i asked of all, and sums to 1. Merged attention has the tokens of the
-    modalities behind each other.
+    (B, layers, heads, N, N), in the order in which the layers ran. Row i holds how much
+    token i took from each token, and sums to 1. Merged attention has the tokens of the
+    modalities one after the other.
     """
     part = model.fusion if part is None else part
     blocks = [m for m in part.modules() if isinstance(m, Block)]
     if not blocks:
         raise ValueError(
-            f"{type(part).__name__} has no self-attention to look at: give a part= that "
-            "has layers of it"
+            f"{type(part).__name__} has no self-attention: give a part= that has layers "
+            "of it"
         )
     layers = [block.attention for block in blocks]
     with evaluating(model), _inputs_of(layers) as seen:
-        model(**inputs(batch))
-    weights = [layer.weights(*given) for layer, given in seen]
+        model(**without_labels(batch))
+    weights = [layer.weights(*arguments) for layer, arguments in seen]
     shapes = {tuple(layer.shape) for layer in weights}
     if len(shapes) != 1:
         raise ValueError(
@@ -109,13 +111,13 @@ def self_attention(model, batch: dict[str, Tensor], part=None) -> Tensor:
 
 
 def rollout(weights: Tensor, kept: float = 0.5) -> Tensor:
-    r"""Attention followed through all layers, with its detours (注意力展开).
+    r"""Attention followed through all layers, with the residual path (注意力展开).
 
-    A layer's output is what came in plus what attention brought. So each layer mixes the
+    A layer's output is its input plus what attention adds. So each layer mixes the
     tokens by about $\tilde A = k I + (1 - k) A$ with $k$ = ``kept``, and all of them by
     the product $\tilde A_n \cdots \tilde A_1$ (Abnar and Zuidema 2020,
-    https://arxiv.org/abs/2005.00928). Values and feed-forward layers are left out of the
-    account. Chapter 3.5 measures how much that costs.
+    https://arxiv.org/abs/2005.00928). Values and feed-forward layers are ignored;
+    chapter 3.5 measures how much that costs.
 
     Parameters
     ----------
@@ -124,7 +126,7 @@ def rollout(weights: Tensor, kept: float = 0.5) -> Tensor:
 
     Returns
     -------
-    (B, N, N): row i says from which first tokens the last token i came; sums to 1.
+    (B, N, N): row i says from which input tokens output token i came; it sums to 1.
     """
     if weights.ndim != 5 or weights.shape[-1] != weights.shape[-2]:
         raise ValueError(
@@ -140,8 +142,8 @@ def rollout(weights: Tensor, kept: float = 0.5) -> Tensor:
 
 
 @contextmanager
-def attention_set(layers: list[Attention], weights: list[Tensor]):
-    """While this lasts, attention layers mix with the weights that they are given.
+def replaced_attention(layers: list[Attention], weights: list[Tensor]):
+    """Within this context, attention layers mix values with the weights given here.
 
     Queries and keys no longer matter; values do. Gradients flow into the weights, so
     other weights with the same answer can be searched for (Jain and Wallace 2019,
@@ -150,12 +152,12 @@ def attention_set(layers: list[Attention], weights: list[Tensor]):
     Parameters
     ----------
     layers : of :class:`mmbook.layers.Attention`.
-    weights : for each layer (B, heads, N, M), or what can be spread to that.
+    weights : for each layer (B, heads, N, M), or what broadcasts to that.
     """
 
     def mixing(given):
         def hook(layer, args, kwargs, _):
-            x, context, *_ = _given(args, kwargs)
+            x, context, *_ = _arguments(args, kwargs)
             values = layer.value(x if context is None else context)  # (B, M, D)
             values = values.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
             return layer.out((given @ values).transpose(1, 2).flatten(2))
@@ -174,12 +176,12 @@ def attention_set(layers: list[Attention], weights: list[Tensor]):
 
 
 @contextmanager
-def _inputs_of(layers: list[nn.Module]):
+def _inputs_of(layers: Sequence[nn.Module]):
     """A list that fills with (layer, its inputs) while the layers are called."""
     seen = []
 
     def remember(layer, args, kwargs):
-        seen.append((layer, _given(args, kwargs)))
+        seen.append((layer, _arguments(args, kwargs)))
 
     handles = [
         layer.register_forward_pre_hook(remember, with_kwargs=True) for layer in layers
@@ -191,18 +193,19 @@ def _inputs_of(layers: list[nn.Module]):
             handle.remove()
 
 
-def _given(args: tuple, kwargs: dict) -> list:
+def _arguments(args: tuple, kwargs: dict) -> list:
     """What an attention was called with: x, context, mask, causal."""
     names = ("x", "context", "mask", "causal")
     given = dict(zip(names, args, strict=False)) | kwargs
     return [given.get(name) for name in names]
 
 
-def _looking_head(model) -> GenerationHead:
-    head = generation_head(model)
-    if any(block.cross is None for block in head.blocks):
+def _cross_attention_layers(head: GenerationHead) -> list[Attention]:
+    blocks = [m for m in head.modules() if isinstance(m, Block)]
+    layers = [block.cross for block in blocks if block.cross is not None]
+    if not layers:
         raise ValueError(
-            "this head has no cross-attention: make it with context_width=…, or give a "
-            "language model eyes with head.with_context(…)"
+            "this head has no cross-attention: make it with context_width=…, or add it "
+            "to a language model with head.with_context(…)"
         )
-    return head
+    return layers

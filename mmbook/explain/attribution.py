@@ -1,8 +1,9 @@
-"""What an answer leans on: places painted over, and slopes of the answer.
+"""What an answer depends on: gradients, integrated gradients, and occlusion.
 
 A *score* here is any function that takes a batch and gives one number for each row, (B,);
-for example ``lambda batch: model(**batch).logits[:, 3]``. Rows must not know of each
-other, so the model behind it has to be in eval mode, as ``fit`` leaves it."""
+for example ``lambda batch: model(**batch).logits[:, 3]``. Rows must not depend on each
+other, so the model behind it has to be in eval mode, as ``fit`` leaves it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..tokens import IGNORED
-from .common import check_ids, evaluating, generation_head, inputs, real
+from .common import check_ids, evaluating, generation_head, in_sentence, without_labels
 
 Score = Callable[[dict[str, Tensor]], Tensor]
 
@@ -28,7 +29,7 @@ def gradients(
 ) -> Tensor:
     r"""How fast the score changes with each number of an input (梯度).
 
-    The slope $\partial s / \partial x$ (Simonyan et al. 2013,
+    $\partial s / \partial x$ (Simonyan et al. 2013,
     https://arxiv.org/abs/1312.6034), or with ``times_input`` the part
     $x \cdot \partial s / \partial x$ that each number has in a linear score. With
     ``noise`` it is the mean over some noisy copies of the input: SmoothGrad (Smilkov et
@@ -38,8 +39,8 @@ def gradients(
     ----------
     score : batch → (B,), see the module's text.
     batch : as the score takes it.
-    at : the name of a float input; or a module whose output is looked at in its place,
-        such as the embedding of words, which have no slope themselves.
+    at : the name of a float input; or a module whose output is taken in its place, such
+        as the embedding of words, which have no gradient themselves.
     times_input : multiply by the input.
     noise, samples, seed : standard deviation of the noise, number of noisy copies.
 
@@ -47,15 +48,15 @@ def gradients(
     -------
     As the input, or as the module's output.
     """
-    value, function = _entry(score, batch, at)
+    value, function = _value_and_score(score, batch, at)
     draw = torch.Generator().manual_seed(seed)
-    slope = torch.zeros_like(value)
+    gradient = torch.zeros_like(value)
     for _ in range(samples):
-        moved = value
+        noisy = value
         if noise:
-            moved = value + noise * torch.randn(value.shape, generator=draw).to(value)
-        slope += _slope(function, moved) / samples
-    return slope * value if times_input else slope
+            noisy = value + noise * torch.randn(value.shape, generator=draw).to(value)
+        gradient += _gradient(function, noisy) / samples
+    return gradient * value if times_input else gradient
 
 
 def integrated_gradients(
@@ -65,7 +66,7 @@ def integrated_gradients(
     baseline: Tensor | float = 0.0,
     steps: int = 32,
 ) -> Tensor:
-    r"""The slopes on the straight way from a baseline, added up (积分梯度).
+    r"""The mean gradient on the straight path from a baseline, times the way (积分梯度).
 
     $$(x - x') \odot \frac 1 n \sum_{k=1}^n
     \nabla s\left(x' + \tfrac{k - 1/2}{n} (x - x')\right)$$
@@ -77,8 +78,8 @@ def integrated_gradients(
     Parameters
     ----------
     score, batch, at : as in :func:`gradients`.
-    baseline : $x'$, what stands for "nothing there": a number, or a tensor that can be
-        spread to the input's shape. What is equal to it gets no share.
+    baseline : $x'$, what stands for "nothing there": a number, or a tensor that
+        broadcasts to the input's shape. What is equal to it gets no share.
     steps : n.
 
     Returns
@@ -87,17 +88,19 @@ def integrated_gradients(
     """
     if steps < 1:
         raise ValueError(f"steps must be 1 or more; got {steps}")
-    value, function = _entry(score, batch, at)
+    value, function = _value_and_score(score, batch, at)
     start = torch.as_tensor(baseline).to(value).expand_as(value)
-    slope = torch.zeros_like(value)
+    gradient = torch.zeros_like(value)
     for step in range(steps):
         share = (step + 0.5) / steps
-        slope += _slope(function, start + share * (value - start)) / steps
-    return slope * (value - start)
+        gradient += _gradient(function, start + share * (value - start)) / steps
+    return gradient * (value - start)
 
 
-def _entry(score: Score, batch: dict[str, Tensor], at: str | nn.Module):
-    """The value that an input or a module's output has, and the score as its function."""
+def _value_and_score(
+    score: Score, batch: dict[str, Tensor], at: str | nn.Module
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The value of an input or of a module's output, and the score as its function."""
     if isinstance(at, nn.Module):
         return _output(score, batch, at), lambda x: _scored_with(score, batch, at, x)
     value = batch.get(at)
@@ -135,20 +138,20 @@ def _scored_with(score: Score, batch: dict[str, Tensor], module, value: Tensor):
         handle.remove()
 
 
-def _slope(function, x: Tensor) -> Tensor:
+def _gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The gradient of each row's score; zero where the score does not read x."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        scores = checked(function(x), len(x))
+        scores = one_per_row(function(x), len(x))
     if not scores.requires_grad:
         raise ValueError(
             "the score has no gradient: compute it without torch.no_grad() and .detach()"
         )
-    (slope,) = torch.autograd.grad(scores.sum(), x, allow_unused=True)
-    return torch.zeros_like(x) if slope is None else slope
+    (gradient,) = torch.autograd.grad(scores.sum(), x, allow_unused=True)
+    return torch.zeros_like(x) if gradient is None else gradient
 
 
-def checked(scores: Tensor, rows: int) -> Tensor:
+def one_per_row(scores: Tensor, rows: int) -> Tensor:
     """The scores, if there is one for each row."""
     if scores.shape != (rows,):
         raise ValueError(
@@ -166,7 +169,7 @@ def occlusion_maps(
     stride: int = 4,
     fill: Tensor | float | None = None,
 ) -> Tensor:
-    """How far a score falls if a place of the picture is painted over (遮挡).
+    """How far a score falls if a place of the picture is covered (遮挡).
 
     As :func:`occlusion`, for any score and many pictures at once; chapter 3.5.
 
@@ -180,7 +183,7 @@ def occlusion_maps(
 
     Returns
     -------
-    (B, h, w), h = H / stride; above zero where the score leaned on that place.
+    (B, h, w), h = H / stride; above zero where the score depended on that place.
     """
     image = batch.get("image")
     if image is None or image.ndim != 4 or not image.is_floating_point():
@@ -190,7 +193,7 @@ def occlusion_maps(
         )
     height, width = _places(image, patch, stride)
     paint = _median(image) if fill is None else torch.as_tensor(fill).to(image)
-    before, drops = checked(score(batch), len(image)), []
+    before, drops = one_per_row(score(batch), len(image)), []
     for number in range(height * width):
         down, across = (_window(n, patch, stride) for n in divmod(number, width))
         covered = image.clone()
@@ -203,15 +206,15 @@ def occlusion_maps(
 def word_scores(model, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
     """The log-probability of each word of a sentence, given the words before: (B, L).
 
-    Zero behind the end of a sentence. The sum of a row is the sentence's own.
+    Zero after the end of a sentence. The sum of a row is the sentence's own.
     """
     head = generation_head(model)
     check_ids(ids, batch)
     with evaluating(model):
-        logits = head.decode(head.shifted(ids), model.encode(inputs(batch)))
+        logits = head.decode(head.shifted(ids), model.encode(without_labels(batch)))
     said = ids.masked_fill(ids == IGNORED, head.pad)[..., None]
     scores = logits.float().log_softmax(-1).gather(-1, said)[..., 0]
-    return scores.masked_fill(~real(ids, head.end), 0.0)
+    return scores.masked_fill(~in_sentence(ids, head.end), 0.0)
 
 
 def occlusion(
@@ -222,23 +225,23 @@ def occlusion(
     stride: int = 4,
     fill: float | None = None,
 ) -> Tensor:
-    """How much each word loses if a place of the picture is painted over (遮挡).
+    """How far each word's log-probability falls if a place is covered (遮挡).
 
-    A square covers one place after the other; what the log-probability of each word
-    falls by is measured (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901).
+    A square covers one place of the picture after the other (Zeiler and Fergus 2014,
+    https://arxiv.org/abs/1311.2901). Chapter 5.2.
 
     Parameters
     ----------
     model : reads ``image`` alone, and has a generation head.
     image : (3, H, W), one picture.
-    ids : (L,) the words that were said of it.
+    ids : (L,) the words of its caption.
     patch, stride : side of the square, and the distance of two places, in pixels.
     fill : the grey that covers; None takes the picture's median colour (in a scene: its
         background).
 
     Returns
     -------
-    (L, h, w) in nats, h = H / stride; above zero where the word leaned on that place.
+    (L, h, w) in nats, h = H / stride; above zero where the word depended on that place.
     """
     if image.ndim != 3 or not image.is_floating_point() or ids.ndim != 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What each modality is worth: models with some of them left out, and fair shares."""
+"""What each modality is worth: models without some of them, and Shapley values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,31 @@ from math import factorial
 import torch
 from torch import Tensor
 
-from .attribution import Score, checked
+from .attribution import Score, one_per_row
 
 Worth = Mapping[frozenset, Tensor | float]
+
+
+def blindfold(
+    batch: dict[str, Tensor], *names: str, fill: Tensor | float | None = None
+) -> dict[str, Tensor]:
+    """A batch in which some modalities are hidden from the model: itself is not changed.
+
+    What a model answers without a modality is the baseline of what it answers with it.
+
+    Parameters
+    ----------
+    names : the modalities to hide.
+    fill : what stands in their place, as it broadcasts: for example the mean picture, for
+        a model that cannot do without one. None leaves them out, with their masks.
+    """
+    if missing := [name for name in names if name not in batch]:
+        raise ValueError(f"the batch has {', '.join(batch)}; got {', '.join(missing)}")
+    if fill is None:
+        kept = [key for key in batch if key.removesuffix("_mask") not in names]
+        return {key: batch[key] for key in kept}
+    hidden = {n: torch.as_tensor(fill).to(batch[n]).expand_as(batch[n]) for n in names}
+    return batch | hidden
 
 
 @torch.no_grad()
@@ -21,13 +43,13 @@ def coalitions(
     """The score with every subset of the modalities of a batch (联盟).
 
     What is not in the subset is left out of the batch, with its mask. The model must
-    have learned to answer with less, or its score with less means little.
+    have been trained to do without, or its score means little.
 
     Parameters
     ----------
     score : batch → (B,).
-    batch : the modalities, and their ``…_mask``; labels are passed to no one.
-    empty : the score without any input, which no model can be asked: (B,), or a number,
+    batch : the modalities, and their ``…_mask``; labels are ignored.
+    empty : the score without any input, which no model can give: (B,), or a number,
         such as the share of the answer in the training data.
 
     Returns
@@ -39,20 +61,17 @@ def coalitions(
         raise ValueError(f"a batch with modalities is needed; got {list(batch)}")
     rows = len(batch[names[0]])
     spread = torch.as_tensor(empty, dtype=torch.float32, device=batch[names[0]].device)
-    worth = {frozenset(): spread.expand(rows).clone()}
+    worth: dict[frozenset, Tensor] = {frozenset(): spread.expand(rows).clone()}
     for size in range(1, len(names) + 1):
         for chosen in combinations(names, size):
-            part = {
-                name: value
-                for name, value in batch.items()
-                if name.removesuffix("_mask") in chosen
-            }
-            worth[frozenset(chosen)] = checked(score(part), rows).float()
+            part = blindfold(batch, *set(names).difference(chosen))
+            part.pop("labels", None)
+            worth[frozenset(chosen)] = one_per_row(score(part), rows).float()
     return worth
 
 
-def shapley(worth: Worth) -> dict:
-    r"""The fair share of each player in what all of them reach together (沙普利值).
+def shapley(worth: Worth) -> dict[str, Tensor | float]:
+    r"""Shapley values: the share of each player in what all reach together (沙普利值).
 
     $$\phi_m = \sum_{S \not\ni m} \frac{|S|!\,(n - |S| - 1)!}{n!}
     \left(v(S \cup \{m\}) - v(S)\right)$$
@@ -72,7 +91,8 @@ def shapley(worth: Worth) -> dict:
     The share of each player, by name.
     """
     players = sorted(frozenset().union(*worth))
-    n, shares = len(players), {}
+    n = len(players)
+    shares: dict[str, Tensor | float] = {}
     for player in players:
         others = [p for p in players if p != player]
         shares[player] = 0.0

@@ -5,43 +5,45 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..models import MultimodalModel
 from ..tokens import Tokens
 from .common import evaluating
 
 
 class Part(NamedTuple):
-    """A part of a model while it ran: its name, its class, what it took and gave.
+    """A part of a model while it ran: its name, its class, and the shapes that flowed.
 
-    ``given`` and ``out`` are shapes by name: of the modality, or of the argument.
+    ``inputs`` and ``outputs`` are shapes by name: of the modality, or of the argument.
     """
 
     name: str
     kind: str
     parameters: int
-    given: dict[str, tuple]
-    out: dict[str, tuple]
+    inputs: dict[str, tuple]
+    outputs: dict[str, tuple]
 
 
 @torch.no_grad()
-def parts(model: nn.Module, batch: dict[str, Tensor]) -> list[Part]:
+def parts(model: MultimodalModel, batch: dict[str, Tensor]) -> list[Part]:
     """Each encoder, the fusion and the head, in the order in which they ran.
 
-    The model runs once on the batch, so the shapes are those that really flowed. What
-    did not run, because its modality is missing, is not in the list.
+    The model runs once on the batch. What did not run, because its modality is missing,
+    is not in the list.
 
     Parameters
     ----------
     model : a :class:`mmbook.models.MultimodalModel`.
     batch : as the model takes it.
     """
-    names = {f"{name} encoder": part for name, part in model.encoders.items()}
-    names |= {"fusion": model.fusion, "head": model.head}
-    seen, handles = [], []
-    for name, module in names.items():
+    modules = {f"{name} encoder": part for name, part in model.encoders.items()}
+    modules |= {"fusion": model.fusion, "head": model.head}
+    seen: list[Part] = []
+    handles = []
+    for name, module in modules.items():
         if module is not None:
-            hook = _noting(name, seen)
+            hook = _recording(name, seen)
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
     try:
         with evaluating(model):
@@ -52,17 +54,17 @@ def parts(model: nn.Module, batch: dict[str, Tensor]) -> list[Part]:
     return seen
 
 
-def _noting(name: str, seen: list[Part]):
-    """A hook that notes a part with its shapes."""
+def _recording(name: str, seen: list[Part]):
+    """A hook that records a part with its shapes."""
 
     def hook(module, args, kwargs, out):
-        given = {}
+        inputs: dict[str, tuple] = {}
         for key, value in [*enumerate(args), *kwargs.items()]:
-            given |= _shapes(value, name.split()[0] if key == 0 else str(key))
+            inputs |= _shapes(value, name.split()[0] if key == 0 else str(key))
         count = sum(p.numel() for p in module.parameters())
         out = out[0] if isinstance(out, tuple) else out
         kind = type(module).__name__
-        seen.append(Part(name, kind, count, given, _shapes(out, "out")))
+        seen.append(Part(name, kind, count, inputs, _shapes(out, "out")))
 
     return hook
 

@@ -1,4 +1,4 @@
-"""Can a map be believed? Spoil the model, and see whether its maps change."""
+"""Can a map be believed? Randomise the model, and see whether its maps change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 def randomised(
     model: nn.Module, names: Sequence[str], seed: int = 0
 ) -> Iterator[tuple[str, nn.Module]]:
-    """A model that forgets what it learned, part by part (随机化检验).
+    """A model whose parts are randomised one after the other (随机化检验).
 
-    Each part is made as it was before any training, and stays so: a cascade from the
-    first name to the last. A map that does not change does not tell what the model
-    learned (Adebayo et al. 2018, https://arxiv.org/abs/1810.03292). Chapter 3.5.
+    Each part gets new initial weights and keeps them: a cascade from the first name to
+    the last. A map that does not change does not tell what the model learned (Adebayo et
+    al. 2018, https://arxiv.org/abs/1810.03292). Chapter 3.5.
 
     Parameters
     ----------
@@ -41,15 +41,16 @@ def randomised(
         with torch.random.fork_rng():
             torch.manual_seed(seed + number)
             for module in model.get_submodule(name).modules():
-                _forget(module)
+                _reinitialise(module)
         yield name, deepcopy(model)
 
 
 @torch.no_grad()
-def _forget(module: nn.Module) -> None:
-    """New weights: as torch makes them, else drawn as spread as the old ones were."""
-    if hasattr(module, "reset_parameters"):
-        module.reset_parameters()
+def _reinitialise(module: nn.Module) -> None:
+    """New weights: as torch makes them, else with the old ones' mean and spread."""
+    reset = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        reset()
         return
     for parameter in module.parameters(recurse=False):
         mean, spread = parameter.mean(), parameter.std(unbiased=False)
@@ -57,16 +58,18 @@ def _forget(module: nn.Module) -> None:
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """How alike two maps order their places (秩相关), from −1 to 1: (B, …) twice → (B,).
+    """Spearman's rank correlation (秩相关) of two batches of maps: (B, …) twice → (B,).
 
-    Spearman's: the correlation of the ranks, equal values sharing theirs. A map that is
-    the same everywhere has no order, and gets 0.
+    Equal values share their rank. A map that is the same everywhere has no order, and
+    gets 0; nan has no rank, and is an error.
     """
     if first.shape != second.shape or first.ndim < 2:
         raise ValueError(
             "two batches of maps of one shape (B, …) are needed; got "
             f"{tuple(first.shape)} and {tuple(second.shape)}"
         )
+    if first.isnan().any() or second.isnan().any():
+        raise ValueError("maps with nan have no ranks: look for what made it")
     a, b = (_ranks(maps.flatten(1)) for maps in (first, second))
     norm = a.norm(dim=1) * b.norm(dim=1)
     return ((a * b).sum(1) / norm.clamp(min=1e-12)).float()

@@ -5,13 +5,19 @@
         it.true("both bits are used", loss < 0.1, hint="Look at what the head sees.")
 
 A check never raises for a wrong answer; it says what it found. What a student has not
-written yet is ``...``, and the check says so instead of a traceback."""
+written yet is ``...``, and the check says so instead of a traceback. None is an answer, and
+hardly ever the right one: a ``return`` was forgotten.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 RESULTS: dict[str, bool] = {}  # of all checks so far, by the exercise's number
 
@@ -35,11 +41,11 @@ class check:  # in lower case: it is used like a function, in a with statement
         return self
 
     def __exit__(self, kind, error, trace) -> bool:
-        if isinstance(error, _NotYet) or "ellipsis" in str(error):
+        if isinstance(error, _NotAttempted):
             self.open = True  # the ... of the stub is still there
         elif isinstance(error, Exception):
-            said = f"{type(error).__name__}: {error}"
-            self.wrong.append(("the check could not run to its end", said))
+            if not isinstance(error, _NoAnswer):  # that was noted where it was met
+                self._note("the check could not run to its end", False, _cause(error))
         elif error is not None:
             return False  # the reader pressed stop
         RESULTS[self.number] = self.passed
@@ -64,34 +70,53 @@ class check:  # in lower case: it is used like a function, in a with statement
             lines.append(f"Exercise {self.number} is solved.")
         return "\n".join(lines)
 
+    def answer(self, value: Any) -> Any:
+        """What a student's code gave, for checks that compute with it.
+
+        What is still ``...``, or None, ends the check here, with a word about it.
+        """
+        if not self._answered("there is an answer", value):
+            raise _NoAnswer
+        return value
+
     def true(self, what: str, condition: Any, hint: str = "") -> None:
         """The condition must hold."""
-        self._note(what, bool(_given(condition)), hint)
+        if not self._answered(what, condition):
+            return
+        values = _tensor(condition)
+        if values is not None and values.numel() != 1:
+            self._note(what, False, _said(condition, "One truth value is needed."))
+        else:
+            self._note(what, bool(condition), hint)
 
     def equal(self, what: str, got: Any, expected: Any, hint: str = "") -> None:
-        """The answer must be exactly this; what came is told, what was expected is not."""
-        got = _given(got)
-        self._note(what, got == expected, _said(got, hint))
+        """The answer must be exactly this; what came is told, what was expected is not.
+
+        Tensors and arrays are equal if their shapes and all their numbers are.
+        """
+        if got is expected is None or self._answered(what, got):
+            self._note(what, _equal(got, expected), _said(got, hint))
 
     def close(
         self, what: str, got: Any, expected: float, within: float = 1e-3, hint: str = ""
     ) -> None:
         """The answer must be this number, up to ``within``."""
-        number = float(_given(got))
-        right = math.isfinite(number) and abs(number - expected) <= within
-        self._note(what, right, _said(f"{number:.4g}", hint))
+        if self._answered(what, got) and self._one_number(what, got):
+            number = float(got)
+            right = math.isfinite(number) and abs(number - expected) <= within
+            self._note(what, right, _said(f"{number:.4g}", hint))
 
     def prediction(self, what: str, guess: Any, truth: float, unit: str = "") -> None:
         """A guess made before running. Any guess is right; how far off it was is told."""
-        guess = float(_given(guess))
-        gap = abs(guess - truth)
-        self.right.append(
-            f"{what}: you guessed {guess:.4g}{unit}, it is {truth:.4g}{unit} "
-            f"({gap:.2g} apart)"
-        )
+        if self._answered(what, guess) and self._one_number(what, guess):
+            gap = abs(float(guess) - truth)
+            self.right.append(
+                f"{what}: you guessed {float(guess):.4g}{unit}, it is {truth:.4g}{unit} "
+                f"({gap:.2g} apart)"
+            )
 
     def choice(
-        self, what: str, answer: str, right: str, because: Mapping[str, str]
+        self, what: str, answer: Any, right: str, because: Mapping[str, str]
     ) -> None:
         """One of several answers; each wrong one explains itself.
 
@@ -99,13 +124,32 @@ class check:  # in lower case: it is used like a function, in a with statement
         ----------
         because : for each possible answer, why it is right or wrong.
         """
-        answer = str(_given(answer)).strip().lower()
+        if not self._answered(what, answer):
+            return
+        answer = str(answer).strip().lower()
         if answer not in because:
             self._note(what, False, f"answer with one of {', '.join(because)}")
         elif answer == right:
             self.right.append(f"{what}: {because[answer]}")
         else:
             self._note(what, False, because[answer])
+
+    def _answered(self, what: str, value: Any) -> bool:
+        """Is there an answer? None is noted as wrong; ``...`` ends the check."""
+        if value is ...:
+            raise _NotAttempted
+        if value is None:
+            self._note(what, False, "got None: is a `return` missing?")
+        return value is not None
+
+    def _one_number(self, what: str, value: Any) -> bool:
+        """Can the answer be read as one number? If not, it is noted as wrong."""
+        try:
+            float(value)
+        except (TypeError, ValueError, RuntimeError):
+            self._note(what, False, _said(value, "One number is needed."))
+            return False
+        return True
 
     def _note(self, what: str, right: bool, why: str) -> None:
         if right:
@@ -114,16 +158,46 @@ class check:  # in lower case: it is used like a function, in a with statement
             self.wrong.append((what, why))
 
 
-class _NotYet(Exception):
-    pass
+class _NotAttempted(Exception):
+    """An answer is still the ``...`` of the stub."""
 
 
-def _given(value: Any) -> Any:
-    """The student's value, unless it is still the ``...`` of the stub."""
-    if value is ... or value is None:
-        raise _NotYet
-    return value
+class _NoAnswer(Exception):
+    """An answer is None, which was noted."""
+
+
+def _cause(error: Exception) -> str:
+    """The error, and what often lies behind it in an exercise."""
+    said = f"{type(error).__name__}: {error}"
+    if "NoneType" in said:
+        return f"{said}. Is a `return` missing?"
+    return f"{said}. Is a ... still in your code?" if "ellipsis" in said else said
+
+
+def _tensor(value: Any) -> Tensor | None:
+    """A tensor or an array as a tensor; None for everything else."""
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
+        return None
+    return torch.as_tensor(value) if isinstance(value, Tensor | np.ndarray) else None
+
+
+def _equal(got: Any, expected: Any) -> bool:
+    if isinstance(got, list | tuple) and type(got) is type(expected):
+        return len(got) == len(expected) and all(map(_equal, got, expected))
+    if _tensor(got) is None and _tensor(expected) is None:
+        return bool(got == expected)
+    try:
+        got, expected = torch.as_tensor(got).cpu(), torch.as_tensor(expected).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return False  # the other one is no array of numbers
+    return got.shape == expected.shape and bool((got == expected).all())
 
 
 def _said(got: Any, hint: str) -> str:
-    return f"got {got}" + (f". {hint}" if hint else "")
+    values = _tensor(got)
+    if values is not None and values.ndim:
+        numbers = f": {values.tolist()}" if values.numel() <= 12 else ""
+        got = f"an array of shape {tuple(values.shape)}{numbers}"
+    text = str(got)
+    text = text if len(text) <= 300 else text[:300] + " …"
+    return f"got {text}" + (f". {hint}" if hint else "")

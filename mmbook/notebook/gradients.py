@@ -11,30 +11,23 @@ from torch import Tensor
 def numerical_gradient(
     function: Callable[[Tensor], Tensor], x: Tensor, step: float = 1e-6
 ) -> Tensor:
-    """The gradient by central differences: no calculus, so it can judge calculus.
+    """The gradient by central differences (数值梯度), as a check of a derived one.
 
     ``(f(x + h eᵢ) - f(x - h eᵢ)) / 2h`` for each number of ``x``. Its error is about
     ``h² |f‴| / 6`` by the curve and ``1e-16 |f| / h`` by rounding, so expect nine or ten
-    right digits of functions near 1. It calls the function twice for each number: it is
-    for checks, not for training. Derived in chapter 4.1, used in all of part 4.
+    right digits of functions near 1. In float32 the difference of two near values has no
+    digits left, so float64 is required. It calls the function twice for each number: it
+    is for checks, not for training. Chapter 4.1.
 
     Parameters
     ----------
     function : takes a tensor of the shape of ``x``, returns one float64 number.
-    x : any shape, float64. It is left as it is.
+    x : any shape, float64; it is not changed.
     step : h.
 
     Returns
     -------
-    Tensor
-        Of the shape of ``x``, float64.
-
-    Raises
-    ------
-    ValueError
-        If ``x`` or the value is not float64 (in float32 the difference of two near values
-        has no digits left), if the value is not one number or not finite, or if the step
-        is not positive.
+    As ``x``.
     """
     if x.dtype != torch.float64:
         raise ValueError(f"x must be float64; got {x.dtype}: write x.double()")

@@ -48,3 +48,9 @@ def test_noise_comes_from_the_generator():
         add_noise(tone(400), 5, torch.Generator().manual_seed(1)) for _ in range(2)
     )
     assert torch.equal(first, second)
+
+
+def test_noise_on_silence_has_a_finite_slope():
+    wave = torch.zeros(2, 100, requires_grad=True)
+    add_noise(wave, 10).sum().backward()
+    assert torch.equal(wave.grad, torch.ones(2, 100))

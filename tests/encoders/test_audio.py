@@ -1,4 +1,4 @@
-"""Audio encoders equal Whisper with the same weights, and never hear padding."""
+"""The spectrogram equals that of Whisper, and audio encoders never hear padding."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+from transformers import WhisperFeatureExtractor
 
 from mmbook.data import Collate
 from mmbook.encoders import AudioEncoder, ConvAudioEncoder
@@ -14,7 +14,6 @@ from mmbook.encoders.spectrogram import LogMel, log_mel, mel_filters
 from mmbook.heads import ClassificationHead
 from mmbook.layers import sinusoids
 from mmbook.models import MultimodalModel
-from mmbook.twins import audio_encoder_from_whisper
 from mmbook.world import SpokenScenes, sample_scenes, sample_voices
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -117,91 +116,8 @@ def test_the_spectrogram_stays_exact_in_mixed_precision():
     torch.testing.assert_close(half, log_mel(wave)[0], rtol=0, atol=2e-2)
 
 
-# ------------------------------------------------------------------ Whisper
-
-
-@pytest.fixture(scope="module")
-def whisper_folder(tmp_path_factory):
-    """A tiny Whisper with random weights, norms and biases too."""
-    torch.manual_seed(0)
-    config = WhisperConfig(
-        vocab_size=20,
-        d_model=16,
-        encoder_layers=2,
-        encoder_attention_heads=4,
-        encoder_ffn_dim=24,
-        decoder_layers=1,
-        decoder_attention_heads=2,
-        decoder_ffn_dim=8,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-    )
-    whisper = WhisperModel(config)
-    scramble(whisper)
-    folder = tmp_path_factory.mktemp("whisper")
-    whisper.save_pretrained(folder)
-    return folder
-
-
-def test_from_whisper_equals_whisper(whisper_folder):
-    whisper = WhisperModel.from_pretrained(whisper_folder, dtype=torch.float32).eval()
-    ours = audio_encoder_from_whisper(str(whisper_folder))
-    assert not ours.training and ours.width == 16
-    mask = masked([24_000, 16_000])
-    waves = noise(2, 24_000) * mask
-    features = EXTRACTOR(
-        [waves[0].numpy(), waves[1, :16_000].numpy()],
-        sampling_rate=16_000,
-        return_tensors="pt",
-    )
-    with torch.no_grad():
-        expected = whisper.encoder(features["input_features"]).last_hidden_state
-        tokens = ours(waves, mask)
-        assert torch.equal(ours(waves + 9 * ~mask, mask).values, tokens.values)
-    assert tokens.values.shape == (2, 1500, 16)
-    torch.testing.assert_close(tokens.values, expected, **CLOSE)
-    assert tokens.mask.sum(1).tolist() == [75, 50]  # 20 ms each
-
-
-def test_more_than_whisper_hears_is_named(whisper_folder):
-    ours = audio_encoder_from_whisper(str(whisper_folder))
-    with pytest.raises(ValueError, match=r"hears 480,000 samples; got 480,001: cut"):
-        ours(torch.zeros(1, 480_001))
-
-
-def test_from_whisper_comes_back_from_a_folder_of_ours(whisper_folder, tmp_path):
-    ours = audio_encoder_from_whisper(str(whisper_folder))
-    ours.samples = 3_200  # less to compute
-    ours.save_pretrained(tmp_path)
-    again = AudioEncoder.from_pretrained(tmp_path)
-    assert again.samples == 480_000 and again.to_config()["strides"] == [1, 2]
-    again.samples = 3_200
-    wave = noise(1, 3_000)
-    assert torch.equal(again(wave).values, ours(wave).values)
-
-
-def test_another_kind_of_checkpoint_is_named(whisper_folder, tmp_path):
-    from transformers import GPT2Config
-
-    GPT2Config().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="'gpt2' checkpoint; give a Whisper"):
-        audio_encoder_from_whisper(str(tmp_path))
-    other = WhisperModel.from_pretrained(whisper_folder)
-    with torch.no_grad():
-        other.encoder.embed_positions.weight[3] += 0.1
-    other.save_pretrained(tmp_path / "learnt")
-    with pytest.raises(ValueError, match="positions of this Whisper are not sinusoids"):
-        audio_encoder_from_whisper(str(tmp_path / "learnt"))
-    other.config.activation_function = "relu"
-    other.save_pretrained(tmp_path / "relu")
-    with pytest.raises(ValueError, match="with gelu are known; got 'relu'"):
-        audio_encoder_from_whisper(str(tmp_path / "relu"))
-
-
 def test_positions_are_waves_of_growing_length():
-    table = sinusoids(50, 8)
+    table = sinusoids(torch.arange(50), 8, "whisper")
     for n, k in (0, 0), (7, 2), (49, 3):
         angle = n / 10_000 ** (k / 3)
         assert table[n, k] == pytest.approx(math.sin(angle), abs=1e-5)

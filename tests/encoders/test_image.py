@@ -1,11 +1,10 @@
-"""Image encoders equal plain torch.nn, and transformers' ViT, with the same weights."""
+"""Image encoders equal plain torch.nn with the same weights, and read their places."""
 
 import pytest
 import torch
 from torch import nn
 
 from mmbook.encoders import ConvImageEncoder, PatchImageEncoder
-from mmbook.twins import image_encoder_from_vit
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -51,75 +50,6 @@ def test_conv_encoder_takes_sizes_that_do_not_halve(size):
     assert encoder(torch.rand(2, 3, size, size)).values.shape == (2, side**2, 8)
 
 
-def tiny_vit(**changes):
-    from transformers import ViTConfig, ViTModel
-
-    torch.manual_seed(0)
-    config = {
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 24,
-        "image_size": 24,
-        "patch_size": 8,
-    }
-    vit = ViTModel(ViTConfig(**config | changes), add_pooling_layer=False).eval()
-    scramble(vit)
-    return vit
-
-
-@pytest.mark.parametrize("changes", [{}, {"layer_norm_eps": 0.1, "patch_size": 4}])
-def test_patch_encoder_equals_transformers_vit(changes):
-    vit = tiny_vit(**changes)
-    ours = image_encoder_from_vit(vit)
-    image = torch.rand(3, 3, 24, 24)
-    expected = vit(pixel_values=2 * image - 1).last_hidden_state  # ViT reads −1 … 1
-    tokens = ours(image)
-    assert tokens.values.shape == (3, 37 if changes else 10, 16)
-    torch.testing.assert_close(tokens.values, expected, **CLOSE)
-    assert not ours.training
-
-
-def test_a_copied_vit_is_one_of_ours_and_no_longer_the_other(tmp_path):
-    vit = tiny_vit(hidden_dropout_prob=0.25)
-    ours = image_encoder_from_vit(vit)
-    image = torch.rand(2, 3, 24, 24)
-    before = ours(image).values
-    scramble(vit)
-    assert torch.equal(ours(image).values, before)
-    assert ours.blocks[0].dropout.p == 0.25
-    again = PatchImageEncoder.from_pretrained(ours.save_pretrained(tmp_path / "vit"))
-    assert torch.equal(again(image).values, before)
-
-
-def test_a_vit_keeps_its_precision():
-    ours = image_encoder_from_vit(tiny_vit().double())
-    assert ours(torch.rand(1, 3, 24, 24).double()).values.dtype == torch.float64
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"hidden_act": "relu"}, "hidden_act 'gelu' is needed; got 'relu'"),
-        ({"num_channels": 1}, "num_channels 3 is needed; got 1"),
-        ({"qkv_bias": False}, "qkv_bias True is needed; got False"),
-    ],
-)
-def test_a_vit_that_ours_cannot_be_is_named(changes, words):
-    with pytest.raises(ValueError, match=words):
-        image_encoder_from_vit(tiny_vit(**changes))
-
-
-def test_what_is_no_vit_is_named():
-    from transformers import BertConfig, BertModel
-
-    config = BertConfig(
-        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1
-    )
-    with pytest.raises(ValueError, match="model_type 'vit' is needed; got 'bert'"):
-        image_encoder_from_vit(BertModel(config))
-
-
 def test_patches_are_read_row_by_row():
     encoder = PatchImageEncoder(8, layers=0, size=16, patch=8)
     image = torch.zeros(1, 3, 16, 16)
@@ -133,14 +63,45 @@ def test_patches_are_read_row_by_row():
 def test_wrong_images_are_named(make):
     encoder = make(width=8, size=16)
     for image, words in (
-        (torch.rand(8, 16, 16, 3), r"\(B, 3, H, W\).*\(8, 16, 16, 3\).*channels first"),
-        (torch.rand(3, 16, 16), r"\(B, 3, H, W\).*\(3, 16, 16\)"),
+        (
+            torch.rand(8, 16, 16, 3),
+            r"\(B, 3, H, W\).*\(8, 16, 16, 3\): put the channels",
+        ),
+        (torch.rand(3, 16, 16), r"\(B, 3, H, W\).*\(3, 16, 16\)$"),
         (torch.zeros(1, 3, 16, 16, dtype=torch.uint8), "uint8: divide by 255"),
-        (torch.rand(1, 3, 16, 12), "16 pixels high and wide.*16 × 12: resize"),
-        (torch.rand(1, 3, 32, 32), "16 pixels high and wide.*32 × 32: resize"),
     ):
         with pytest.raises(ValueError, match=words):
             encoder(image)
+
+
+@pytest.mark.parametrize(("high", "wide"), [(16, 12), (32, 32), (40, 16)])
+def test_a_patch_encoder_reads_its_own_size_and_says_so(high, wide):
+    encoder = PatchImageEncoder(width=8, size=16)
+    words = f"16 pixels high and wide.*{high} × {wide}: resize.*ConvImageEncoder"
+    with pytest.raises(ValueError, match=words):
+        encoder(torch.rand(1, 3, high, wide))
+
+
+def test_a_conv_encoder_reads_any_height_and_width():
+    torch.manual_seed(0)
+    encoder = ConvImageEncoder(width=8, size=16, channels=(4,)).eval()
+    tokens = encoder(torch.rand(2, 3, 24, 40))
+    assert tokens.values.shape == (2, 6 * 10, 8) and tokens.mask.all()
+    assert encoder(torch.rand(1, 3, 1, 1)).values.shape == (1, 1, 8)
+    tokens.values.sum().backward()
+    assert encoder.position.grad.abs().sum() > 0
+
+
+def test_positions_of_another_size_are_interpolated():
+    encoder = ConvImageEncoder(width=1, size=16, channels=(4,)).eval()
+    rows = torch.arange(4.0)[:, None].expand(4, 4)  # a slope from above to below
+    encoder.position.data = rows.reshape(-1, 1).contiguous()
+    nn.init.zeros_(encoder.stages[-2].weight)  # no features: positions alone
+    seen = encoder(torch.rand(1, 3, 32, 16)).values.view(8, 4)
+    expected = torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+    assert torch.allclose(seen, expected[:, None].expand(8, 4), atol=1e-6)
+    same = encoder(torch.rand(1, 3, 16, 16)).values.view(4, 4)
+    assert torch.equal(same, rows)
 
 
 def test_a_patch_must_divide_the_size():

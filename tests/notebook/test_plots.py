@@ -37,10 +37,19 @@ def words(figure):
     return [text.get_text() for text in texts if text.get_text()]
 
 
+def assert_nothing_is_cut_off(figure):
+    size = figure.get_size_inches() * figure.dpi
+    for written in figure.findobj(matplotlib.text.Text):
+        if written.get_text():
+            box = written.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= size[0], written.get_text()
+            assert box.y0 >= 0 and box.y1 <= size[1], written.get_text()
+
+
 def every_plot(images, history):
     maps = torch.arange(72.0).view(2, 6, 6)
     return {
-        "scenes": plots.show_scenes(
+        "scenes": plots.show_images(
             images, ["a b"] * 5, [True, False, None, True, True]
         ),
         "clips": plots.show_clips([images, images[:2]], ["a", "b"], [True, None]),
@@ -52,6 +61,7 @@ def every_plot(images, history):
     }
 
 
+@pytest.mark.slow
 def test_same_data_gives_the_same_bytes_and_small_files(images, history):
     first, second = every_plot(images, history), every_plot(images, history)
     for name, figure in first.items():
@@ -60,6 +70,7 @@ def test_same_data_gives_the_same_bytes_and_small_files(images, history):
         assert len(data) < 100_000, name
 
 
+@pytest.mark.slow
 def test_background_is_transparent(images, history):
     for name, figure in every_plot(images, history).items():
         png = np.array(Image.open(io.BytesIO(figure.to_bytes("png"))).convert("RGBA"))
@@ -104,6 +115,7 @@ def test_lines_differ_for_the_colour_blind():
             assert near > 0.12, (receptor, first, second)
 
 
+@pytest.mark.slow
 def test_import_changes_no_setting():
     code = (
         "import sys, matplotlib;"
@@ -116,6 +128,7 @@ def test_import_changes_no_setting():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_look_does_not_depend_on_the_reader_s_settings(images, history):
     usual = {k: f.to_bytes() for k, f in every_plot(images, history).items()}
     odd = {"font.size": 20, "axes.facecolor": "red", "axes.grid": False}
@@ -125,7 +138,7 @@ def test_look_does_not_depend_on_the_reader_s_settings(images, history):
 
 
 def test_scenes_have_a_panel_and_a_caption_each(images):
-    figure = plots.show_scenes(images, [f"picture {i}" for i in range(5)], columns=2)
+    figure = plots.show_images(images, [f"picture {i}" for i in range(5)], columns=2)
     assert len(figure.axes) == 5
     assert [w for w in words(figure) if "picture" in w] == [
         f"picture {i}" for i in range(5)
@@ -156,8 +169,15 @@ def test_clips_that_cannot_be_shown_are_named(images):
         plots.show_clips([images, images], ["only one"])
 
 
+def test_long_titles_of_clips_are_wrapped_and_nothing_is_cut_off(images):
+    text = "a small yellow triangle moves to the left of a large orange square"
+    figure = plots.show_clips([images[:2], images], [text, "short"], [True, None])
+    assert " ".join(w for w in words(figure) if w not in ("✓", "short")) == text
+    assert_nothing_is_cut_off(figure)
+
+
 def test_right_and_wrong_are_told_by_sign_and_colour(images):
-    figure = plots.show_scenes(images[:3], ["a"] * 3, right=[True, False, None])
+    figure = plots.show_images(images[:3], ["a"] * 3, right=[True, False, None])
     frames = [axes.spines["left"].get_edgecolor() for axes in figure.axes]
     assert len(set(frames)) == 3
     assert words(figure).count("✓") == words(figure).count("✗") == 1
@@ -165,12 +185,9 @@ def test_right_and_wrong_are_told_by_sign_and_colour(images):
 
 def test_long_captions_are_wrapped_and_nothing_is_cut_off(images):
     text = "a small yellow triangle to the left of a large orange square"
-    figure = plots.show_scenes(images, [text] * 5, [True] * 5)
+    figure = plots.show_images(images, [text] * 5, [True] * 5)
     assert " ".join(w for w in words(figure) if w != "✓") == " ".join([text] * 5)
-    size = figure.get_size_inches() * figure.dpi
-    for written in figure.texts:
-        box = written.get_window_extent()
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= size[0] and box.y1 <= size[1]
+    assert_nothing_is_cut_off(figure)
     first, panel = (
         figure.texts[0].get_window_extent(),
         figure.axes[0].get_window_extent(),
@@ -180,7 +197,7 @@ def test_long_captions_are_wrapped_and_nothing_is_cut_off(images):
 
 def test_pictures_of_bytes_and_of_other_sizes_are_shown(images):
     mixed = [(images[0] * 255).byte(), torch.rand(3, 120, 200)]
-    shown = [axes.images[0].get_array() for axes in plots.show_scenes(mixed).axes]
+    shown = [axes.images[0].get_array() for axes in plots.show_images(mixed).axes]
     assert [array.shape for array in shown] == [(48, 48, 3), (120, 200, 3)]
     assert np.allclose(shown[0].max(), images[0].max(), atol=1 / 255)
 
@@ -302,22 +319,25 @@ def test_long_flow_goes_on_in_a_second_row_within_the_page():
 def test_notebooks_get_one_picture_in_the_right_format(monkeypatch, images):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data))
-    plots.show_scenes(images)._ipython_display_()
+    plots.show_images(images)._ipython_display_()
     plots.draw_flow(["a", "b"])._ipython_display_()
     assert [list(data) for data in shown] == [["image/png"], ["image/svg+xml"]]
 
 
 def test_wrong_use_is_explained(images, history):
     wrong = {
-        "images is empty": lambda: plots.show_scenes([]),
-        "titles must be as many": lambda: plots.show_scenes(images, ["a"]),
-        r"a picture must be \(3, H, W\)": lambda: plots.show_scenes([images[0].mT[0]]),
-        "columns must be 1": lambda: plots.show_scenes(images, columns=0),
+        "images is empty": lambda: plots.show_images([]),
+        "titles must be as many": lambda: plots.show_images(images, ["a"]),
+        r"a picture must be \(3, H, W\)": lambda: plots.show_images([images[0].mT[0]]),
+        "columns must be 1": lambda: plots.show_images(images, columns=0),
         "one map for each of the 2": lambda: plots.show_attention(
             images[0], ["a", "b"], torch.rand(3, 6, 6)
         ),
         "history has no steps": lambda: plots.plot_history(History()),
         "at least one result": lambda: plots.plot_comparison({"a": []}),
+        "and finite ones": lambda: plots.plot_comparison({"a": [1.0, np.nan]}),
+        "must be finite": lambda: plots.plot_matrix([[np.nan]], ["r"], ["x"]),
+        "up to 255: divide it by 255": lambda: plots.show_images(255 * images),
         r"matrix must be \(1, 2\)": lambda: plots.plot_matrix(
             [[1.0]], ["r"], ["x", "y"]
         ),
@@ -352,8 +372,19 @@ def test_a_graph_puts_each_box_beneath_those_that_point_to_it():
 
 @pytest.mark.parametrize(
     "arrows, message",
-    [([], "at least one arrow"), ([("a", "b"), ("b", "a")], "in a circle")],
+    [([], "at least one arrow"), ([("a", "b"), ("b", "a")], "form a cycle")],
 )
 def test_a_graph_that_cannot_be_drawn_is_refused(arrows, message):
     with pytest.raises(ValueError, match=message):
         plots.draw_graph(arrows)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda title: plots.draw_flow(["a", "b"], title),
+        lambda title: plots.draw_graph([("a", "b")], title=title),
+    ],
+)
+def test_a_title_wider_than_the_boxes_is_not_cut_off(draw):
+    assert_nothing_is_cut_off(draw("a title that is much longer than the boxes"))

@@ -11,29 +11,22 @@ this module changes no setting.
 """
 
 from .curves import plot_comparison, plot_history
-from .diagrams import arrow, draw_flow, draw_graph
+from .diagrams import draw_flow, draw_graph
 from .fusions import draw_fusions
-from .pictures import show_attention, show_clips, show_scenes
+from .pictures import show_attention, show_clips, show_images
 from .style import (
     BLUE,
     COLOURS,
     INK,
     MAGENTA,
     MARKERS,
-    MARKS,
-    RIGHT,
-    STYLE,
     TEAL,
     TILES,
     VERMILION,
     VIOLET,
     WIDTH,
-    WRONG,
     Plot,
-    styled,
     subplots,
-    text_width,
     use_style,
-    wrap,
 )
-from .tables import plot_confusion, plot_matrix
+from .tables import Table, plot_confusion, plot_matrix, table

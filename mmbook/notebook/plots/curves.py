@@ -8,17 +8,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib import ticker
 
-from .style import (
-    BLUE,
-    COLOURS,
-    INK,
-    MARKERS,
-    VERMILION,
-    WIDTH,
-    Plot,
-    styled,
-    subplots,
-)
+from .style import BLUE, COLOURS, INK, MARKERS, VERMILION, WIDTH, Plot, styled, subplots
 
 
 @styled
@@ -41,13 +31,7 @@ def plot_history(history) -> Plot:
     loss, rate = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     steps = np.array([record["step"] + 1 for record in history.steps])
     _draw_loss(loss, steps, np.array(history["loss"]), validation_loss)
-    some = np.unique(np.linspace(0, len(steps) - 1, 120).astype(int))
-    rates = np.array(history["learning_rate"])[some]
-    rate.plot(steps[some], rates, color=INK, linewidth=1.2)
-    rate.fill_between(steps[some], rates, color=INK, alpha=0.15, linewidth=0)
-    rate.set(title="learning rate", xlabel="step", ylim=(0, None))
-    rate.yaxis.set_major_locator(ticker.MaxNLocator(1))
-    rate.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    _draw_rate(rate, steps, np.array(history["learning_rate"]))
     loss.tick_params(labelbottom=False)
     for axes in (loss, rate):
         axes.set_xlim(0, steps[-1] * 1.01)
@@ -75,7 +59,7 @@ def _draw_loss(axes, steps, loss, validation) -> None:
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=10))
         axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
         axes.yaxis.set_minor_formatter(ticker.NullFormatter())
-    at, low, middle, high = _thinned(steps, loss, positive)
+    at, low, middle, high = _envelope(steps, loss, positive)
     axes.fill_between(at, low, high, color=BLUE, alpha=0.28, linewidth=0.6)
     axes.plot(at, middle, color=BLUE, label="training")
     if validation:
@@ -85,7 +69,16 @@ def _draw_loss(axes, steps, loss, validation) -> None:
     axes.set_title("loss")
 
 
-def _thinned(steps, values, logarithmic: bool, points: int = 120):
+def _draw_rate(axes, steps, rates) -> None:
+    some = np.unique(np.linspace(0, len(steps) - 1, 120).astype(int))
+    axes.plot(steps[some], rates[some], color=INK, linewidth=1.2)
+    axes.fill_between(steps[some], rates[some], color=INK, alpha=0.15, linewidth=0)
+    axes.set(title="learning rate", xlabel="step", ylim=(0, None))
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(1))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+
+
+def _envelope(steps, values, logarithmic: bool, points: int = 120):
     """At most ``points`` places: lowest, smoothed and highest value around each."""
     reach = max(1, len(steps) // 50)
     smooth = np.log(values) if logarithmic else values
@@ -110,8 +103,8 @@ def _draw_metrics(axes, validated: dict) -> None:
     only = f": {name}" if len(validated) == 1 else ""
     axes.set(title=f"validation{only}", xlabel="step")
     axes.set_xlim(left=0)
-    values = [value for points in validated.values() for _, value in points]
-    if min(values) >= 0 and max(values) <= 1:
+    drawn = [value for points in validated.values() for _, value in points]
+    if min(drawn) >= 0 and max(drawn) <= 1:
         axes.set_ylim(-0.02, 1.03)
     if not only:
         axes.legend(loc="best")
@@ -137,37 +130,20 @@ def plot_comparison(
         deviation over seeds, if there is more than one.
     """
     values = {name: np.atleast_1d(np.asarray(v, float)) for name, v in results.items()}
-    if not values or any(v.size == 0 for v in values.values()):
-        raise ValueError(f"every method needs at least one result; got {dict(results)}")
+    if not values or any(
+        v.size == 0 or not np.isfinite(v).all() for v in values.values()
+    ):
+        raise ValueError(
+            f"every method needs at least one result, and finite ones; got {dict(results)}"
+        )
     everything = np.concatenate([*values.values(), np.array([0.0, chance or 0.0])])
     inside = everything.min() >= 0 and everything.max() <= 1
-    low, high = limits or ((0, 1) if inside else _around(everything))
+    low, high = limits or ((0.0, 1.0) if inside else _limits(everything))
     figure, axes = subplots(height=0.62 + 0.36 * len(values))
     for row, seeds in enumerate(values.values()):
-        colour = COLOURS[row % len(COLOURS)]
-        axes.barh(row, seeds.mean() - low, 0.6, low, color=colour, alpha=0.3)
-        axes.plot([seeds.mean()] * 2, [row - 0.3, row + 0.3], color=colour)
-        dots = {"color": colour, "markersize": 4, "clip_on": False}
-        axes.plot(seeds, row + _spread(len(seeds)), "o", **dots)
-        text = number.format(seeds.mean())
-        if len(seeds) > 1:
-            text += " ± " + number.format(seeds.std(ddof=1))
-        axes.annotate(
-            text, (1.02, row), xycoords=("axes fraction", "data"), va="center_baseline"
-        )
+        _draw_seeds(axes, row, seeds, low, number)
     if chance is not None:
-        axes.axvline(
-            chance, zorder=1.5, color=INK, linestyle=(0, (4, 3)), linewidth=1.2
-        )
-        axes.annotate(
-            "chance",
-            (chance, 1),
-            xycoords=("data", "axes fraction"),
-            ha="center",
-            xytext=(0, 3),
-            textcoords="offset points",
-            size=8.5,
-        )
+        _draw_chance(axes, chance)
     axes.set_yticks(range(len(values)), list(values))
     axes.set(xlim=(low, high), ylim=(len(values) - 0.5, -0.5), xlabel=label)
     axes.grid(False, axis="y")
@@ -175,12 +151,36 @@ def plot_comparison(
     return figure
 
 
-def _around(values: np.ndarray) -> tuple[float, float]:
-    room = 0.05 * (values.max() - values.min() or 1.0)
-    low = values.min() - room if values.min() < 0 else 0.0
-    return low, values.max() + room
+def _draw_seeds(axes, row: int, seeds: np.ndarray, low: float, number: str) -> None:
+    """One method: a bar for the mean, a dot for each seed, and the mean as a number."""
+    colour = COLOURS[row % len(COLOURS)]
+    axes.barh(row, seeds.mean() - low, 0.6, low, color=colour, alpha=0.3)
+    axes.plot([seeds.mean()] * 2, [row - 0.3, row + 0.3], color=colour)
+    dots = {"color": colour, "markersize": 4, "clip_on": False}
+    axes.plot(seeds, row + _jitter(len(seeds)), "o", **dots)
+    text = number.format(seeds.mean())
+    if len(seeds) > 1:
+        text += " ± " + number.format(seeds.std(ddof=1))
+    coordinates = ("axes fraction", "data")
+    axes.annotate(text, (1.02, row), xycoords=coordinates, va="center_baseline")
 
 
-def _spread(count: int) -> np.ndarray:
+def _draw_chance(axes, chance: float) -> None:
+    """A dashed line, with its name above."""
+    line = {"zorder": 1.5, "color": INK, "linestyle": (0, (4, 3)), "linewidth": 1.2}
+    axes.axvline(chance, **line)
+    above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+    coordinates = ("data", "axes fraction")
+    axes.annotate("chance", (chance, 1), xycoords=coordinates, size=8.5, **above)
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Of an axis that holds zero and all values."""
+    margin = 0.05 * (values.max() - values.min() or 1.0)
+    low = values.min() - margin if values.min() < 0 else 0.0
+    return low, values.max() + margin
+
+
+def _jitter(count: int) -> np.ndarray:
     """Small shifts, so that equal results do not hide each other."""
     return np.linspace(-0.15, 0.15, count) if count > 1 else np.zeros(1)

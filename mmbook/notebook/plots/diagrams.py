@@ -7,10 +7,12 @@ from itertools import pairwise
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-from .style import BLUE, INK, WIDTH, Plot, styled, text_width
+from .style import BLUE, INK, WIDTH, Plot, styled
+from .text import fonts, text_width
 
 
 @styled
@@ -33,12 +35,8 @@ def draw_flow(steps: Sequence, title: str = "") -> Plot:
     rows = _flow_rows(columns)
     tall = [max(len(column) for column in row) * 0.72 for row in rows]
     width = max(sum(map(_box_width, row)) + _ARROW * (len(row) - 1) for row in rows)
-    width, height = width + 0.1, sum(tall) + 0.3 * (len(rows) - 1 + bool(title))
-    figure = Plot(figsize=(width, height))
-    axes = figure.add_axes([0, 0, 1, 1])
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    axes.text(0.05, 0.17, title, size=10)
+    height = sum(tall) + 0.3 * (len(rows) - 1 + bool(title))
+    figure, axes = canvas(width + 0.1, height, title)
     top, before = 0.3 * bool(title), None
     for row, space in zip(rows, tall, strict=True):
         left, arrive = 0.05, before
@@ -84,7 +82,8 @@ def _flow_rows(columns: list) -> list[list]:
     sizes = [_box_width(column) + _ARROW for column in columns]
     least = -(-(sum(sizes) - _ARROW) // (WIDTH - 0.1))
     limit = sum(sizes) / least if least > 1 else WIDTH
-    rows, used = [[]], 0.0
+    rows: list[list] = [[]]
+    used = 0.0
     for column, size in zip(columns, sizes, strict=True):
         if rows[-1] and (
             used + size - _ARROW > WIDTH - 0.1 or used >= limit - size / 2
@@ -113,7 +112,7 @@ def _draw_boxes(axes, column, left: float, middle: float, width=None) -> list[tu
         style = {"ha": "center", "va": "center"}
         lift = 0.1 if detail else 0.0
         axes.text(left + width / 2, y - lift, name, size=9.5, weight="bold", **style)
-        mono = style | {"size": 8, "family": "DejaVu Sans Mono"}
+        mono = style | {"size": 8, "family": fonts("DejaVu Sans Mono")}
         axes.text(left + width / 2, y + 0.12, detail, **mono)
         placed.append((left, left + width, y))
     return placed
@@ -156,15 +155,10 @@ def draw_graph(
 
     Parameters
     ----------
-    arrows : (from, to) or (from, to, label): no circles. A box stands one row beneath the
+    arrows : (from, to) or (from, to, label): no cycles. A box stands one row beneath the
         lowest of those that point to it.
     details : by name of a box, a tensor, a shape or a text that stands in it, too.
     title : stands above.
-
-    Raises
-    ------
-    ValueError
-        If there is no arrow, or the arrows run in a circle.
     """
     details = {name: _detail(value) for name, value in (details or {}).items()}
     arrows = [(*arrow, "")[:3] for arrow in arrows]
@@ -174,11 +168,7 @@ def draw_graph(
     ]
     head = 0.34 * bool(title)
     width, height = max(widths) + 0.1, head + len(rows) * (0.5 + _FALL) - _FALL + 0.1
-    figure = Plot(figsize=(width, height))
-    axes = figure.add_axes([0, 0, 1, 1])
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    axes.text(0.05, 0.17, title, size=10)
+    figure, axes = canvas(width, height, title)
     middle = {}
     for number, (row, taken) in enumerate(zip(rows, widths, strict=True)):
         left, y = (width - taken) / 2, head + 0.3 + number * (0.5 + _FALL)
@@ -212,7 +202,7 @@ def _layers(arrows: list[tuple]) -> tuple[list[list], list[tuple]]:
             depth[b] = max(depth[b], depth[a] + 1)
     if max(depth.values()) >= len(names):
         raise ValueError(
-            "these arrows run in a circle; a graph from top to bottom can't"
+            "these arrows form a cycle; a graph from top to bottom has none"
         )
     rows = [[n for n in names if depth[n] == d] for d in range(max(depth.values()) + 1)]
     chains = []
@@ -252,6 +242,17 @@ def _draw_chain(axes, points: list[tuple], label: str) -> None:
             side = -1 if next_x < x else 1  # outside the bend
             beside = {"ha": "right" if side < 0 else "left", "va": "center"}
             axes.text((x + next_x) / 2 + 0.08 * side, half, label, size=8, **beside)
+
+
+def canvas(width: float, height: float, title: str = "") -> tuple[Plot, Axes]:
+    """A figure and axes that measure it in inches from the upper left corner."""
+    width = max(width, text_width(title, 10) + 0.1)
+    figure = Plot(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    axes.text(0.05, 0.17, title, size=10)
+    return figure, axes
 
 
 def arrow(axes, points: list, curved: bool = False, head: bool = True) -> None:

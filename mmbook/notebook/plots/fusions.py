@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from .diagrams import arrow
-from .style import COLOURS, INK, WIDTH, Plot, styled, text_width, wrap
+from .diagrams import arrow, canvas
+from .style import COLOURS, INK, WIDTH, Plot, styled
+from .text import text_width, wrap
 
 
 @styled
@@ -15,7 +16,7 @@ def draw_fusions(flows: Sequence[tuple], columns: int = 2) -> Plot:
     """How tokens flow through fusions: in at the left, out at the right.
 
     A square is a token. Those that go in have the colour of their modality; one that
-    comes out has a stripe in the colour of each modality that it knows of.
+    comes out has a stripe in the colour of each modality on which it depends.
 
     Parameters
     ----------
@@ -30,10 +31,7 @@ def draw_fusions(flows: Sequence[tuple], columns: int = 2) -> Plot:
     colours = dict(zip(names, COLOURS, strict=False))
     rows = [flows[i : i + columns] for i in range(0, len(flows), columns)]
     tall = [max(map(_flow_height, row)) + 0.42 for row in rows]
-    figure = Plot(figsize=(WIDTH, sum(tall) + 0.25))
-    axes = figure.add_axes([0, 0, 1, 1])
-    axes.set(xlim=(0, WIDTH), ylim=(sum(tall) + 0.25, 0))
-    axes.axis("off")
+    figure, axes = canvas(WIDTH, sum(tall) + 0.25)
     top = 0.0
     for row, height in zip(rows, tall, strict=True):
         for number, flow in enumerate(row):
@@ -69,7 +67,7 @@ def _draw_fusion(axes, flow, left, top, height, colours) -> None:
         _squares(axes, [(modality,)] * number, left, y, colours)
         y += _block_height(number) + 0.07
     box, width = left + wide + 0.3, 1.1
-    frame = {"facecolor": "none", "edgecolor": INK, "linewidth": 1.0}
+    frame: dict = {"facecolor": "none", "edgecolor": INK, "linewidth": 1.0}
     style = "round,pad=0.02,rounding_size=0.07"
     lines = wrap(operation, width - 0.1, 8)
     half = 0.07 * len(lines) + 0.07
@@ -86,7 +84,7 @@ def _draw_fusion(axes, flow, left, top, height, colours) -> None:
 
 
 def _squares(axes, tokens: Sequence, left: float, top: float, colours: dict) -> None:
-    """Tokens in rows of six, each striped by the modalities that it knows of."""
+    """Tokens in rows of six, each striped by the modalities on which it depends."""
     for number, known in enumerate(tokens):
         row, column = divmod(number, _ROW)
         x, y = left + column * _PITCH, top + row * _PITCH
@@ -107,7 +105,7 @@ def _token_legend(axes, colours: dict, top: float) -> None:
     x = 0.1
     shown = [((name,), f"{name} token") for name in colours]
     if len(colours) > 1:
-        shown.append((tuple(colours), "knows of " + " and ".join(colours)))
+        shown.append((tuple(colours), "depends on " + " and ".join(colours)))
     for known, text in shown:
         _squares(axes, [known], x, top, colours)
         axes.text(x + 0.14, top + _SIDE / 2, text, size=8, va="center_baseline")

@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .style import INK, MARKS, STYLE, WIDTH, Plot, styled, wrap
+from .style import INK, MARKS, STYLE, WIDTH, Plot, styled
+from .text import wrap
+
+_SIZE = 8.5  # of captions, in points
+_LINE, _MARK, _GAP = 0.145, 0.15, 0.15  # a line, a ✓, between pictures, in inches
+_DOT = 1 / STYLE["savefig.dpi"]  # a pixel of the file, in inches
 
 
 @styled
-def show_scenes(
+def show_images(
     images: Tensor | Sequence[Tensor],
     titles: Sequence[str] | None = None,
     right: Sequence[bool | None] | None = None,
@@ -31,8 +36,8 @@ def show_scenes(
     columns, side : how many in a row; the largest side of a picture in inches.
     """
     pictures = [_picture(image) for image in images]
-    titles = _as_many("titles", titles, pictures, "")
-    right = _as_many("right", right, pictures, None)
+    titles = _one_each("titles", titles, pictures, "")
+    right = _one_each("right", right, pictures, None)
     figure, axes = _picture_grid(pictures, titles, right, columns, side)
     for panel, picture, mark in zip(axes, pictures, right, strict=True):
         panel.imshow(picture, interpolation=_interpolation(picture))
@@ -58,33 +63,34 @@ def show_clips(
     side : the largest height of a frame in inches.
     """
     strips = [_strip(clip) for clip in clips]
-    titles = _as_many("titles", titles, strips, "")
-    right = _as_many("right", right, strips, None)
-    dot, above = 1 / STYLE["savefig.dpi"], 0.21 * any(map(bool, titles))
-    longest = max(strip.shape[1] for strip in strips)
-    high = max(strip.shape[0] for strip in strips)
-    scale = min(int(side / dot) / high, int((WIDTH - 0.04) / dot) / longest)
-    scale = int(scale) or scale  # a pixel is a whole number of the file's
-    row = above + high * scale * dot + 0.08
-    width, height = longest * scale * dot + 0.04, row * len(strips)
-    width, height = (round(length / dot) * dot for length in (width, height))
-    figure = Plot(figsize=(width, height))
+    titles = _one_each("titles", titles, strips, "")
+    right = _one_each("right", right, strips, None)
+    scale = _scale(strips, side)
+    width = max(strip.shape[1] for strip in strips) * scale + 0.04
+    texts = _wrapped(titles, right, width)
+    above = 0.065 + _LINE * max(map(len, texts)) if any(titles) else 0.0
+    row = above + max(strip.shape[0] for strip in strips) * scale + 0.08
+    figure = Plot(figsize=(_on_pixels(width), _on_pixels(row * len(strips))))
     figure.image_format = "png"
-    for number, (strip, title) in enumerate(zip(strips, titles, strict=True)):
-        rows, columns = (length * scale * dot for length in strip.shape[:2])
+    width, height = figure.get_size_inches()
+    for number, (strip, lines) in enumerate(zip(strips, texts, strict=True)):
+        rows, columns = (length * scale for length in strip.shape[:2])
         top = height - number * row - above
-        base = round((top - rows) / dot) * dot
+        base = _on_pixels(top - rows)
         box = (0.02 / width, base / height, columns / width, rows / height)
         panel = figure.add_axes(box)
         panel.imshow(strip, interpolation="nearest", aspect="auto")
         panel.axis("off")
-        x, y = 0.02, (top + 0.055) / height
-        if right[number] is not None:
-            sign, colour = MARKS[bool(right[number])]
-            figure.text(x / width, y, sign, size=8.5, color=colour)
-            x += 0.15
-        figure.text(x / width, y, title, size=8.5)
+        first = top + 0.055 + _LINE * (len(lines) - 1)
+        _caption(figure, lines, right[number], 0.02, first)
     return figure
+
+
+def _scale(strips: list[np.ndarray], side: float) -> float:
+    """Inches for a pixel of the strips: they fit, on whole pixels of the file."""
+    high, longest = (max(strip.shape[axis] for strip in strips) for axis in (0, 1))
+    scale = min(int(side / _DOT) / high, int((WIDTH - 0.04) / _DOT) / longest)
+    return (int(scale) or scale) * _DOT
 
 
 def _strip(clip: Tensor) -> np.ndarray:
@@ -131,8 +137,8 @@ def show_attention(
             f"maps must be (L, h, w) with one map for each of the {len(words)} words; got "
             f"{tuple(maps.shape)}"
         )
-    lights = _lights(maps, picture.shape[:2], shared)
-    pictures = [picture, *(_lit(picture, light) for light in lights)]
+    brightness = _brightness(maps, picture.shape[:2], shared)
+    pictures = [picture, *(_dimmed(picture, each) for each in brightness)]
     titles, marks = ["the picture", *words], [None] * len(pictures)
     figure, axes = _picture_grid(pictures, titles, marks, columns)
     for panel, shown in zip(axes, pictures, strict=True):
@@ -141,20 +147,20 @@ def show_attention(
     return figure
 
 
-def _lights(maps: Tensor, size: tuple[int, int], shared: bool) -> np.ndarray:
+def _brightness(maps: Tensor, size: tuple[int, int], shared: bool) -> np.ndarray:
     """(L, h, w) → (L, H, W) in [0, 1], smooth."""
     maps = maps.clamp(min=0)
     top = maps.amax() if shared else maps.amax((1, 2), keepdim=True)
     maps = maps / top.clamp(min=1e-12)
     smooth = F.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
-    return smooth.clamp(0, 1).sqrt().numpy()  # weak light can be seen, too
+    return smooth.clamp(0, 1).sqrt().numpy()  # small weights can be seen, too
 
 
-def _lit(picture: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """The picture by the light of a lamp: night where no light falls."""
-    night = np.array([0.13, 0.16, 0.27])
-    shade = 0.25 * picture + 0.75 * night * picture.mean(-1, keepdims=True)
-    return shade + light[..., None] * (picture - shade)
+def _dimmed(picture: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+    """The picture, dark and bluish where the brightness (H, W) is zero."""
+    blue = np.array([0.13, 0.16, 0.27])
+    dark = 0.25 * picture + 0.75 * blue * picture.mean(-1, keepdims=True)
+    return dark + brightness[..., None] * (picture - dark)
 
 
 def _picture(image: Tensor) -> np.ndarray:
@@ -167,6 +173,11 @@ def _picture(image: Tensor) -> np.ndarray:
         )
     if image.dtype == torch.uint8:
         image = image / 255
+    if image.numel() and image.max() > 16:
+        raise ValueError(
+            f"a picture must be float in [0, 1] or uint8; got {image.dtype} up to "
+            f"{image.max():g}: divide it by 255"
+        )
     return image.float().clamp(0, 1).permute(1, 2, 0).numpy()
 
 
@@ -175,7 +186,7 @@ def _interpolation(picture: np.ndarray) -> str:
     return "nearest" if max(picture.shape[:2]) <= 96 else "antialiased"
 
 
-def _as_many(name: str, given: Sequence | None, pictures: list, default) -> list:
+def _one_each(name: str, given: Sequence | None, pictures: list, default) -> list:
     """``given`` as a list, as long as there are pictures."""
     if not pictures:
         raise ValueError("no pictures to show: images is empty")
@@ -193,7 +204,7 @@ def _picture_grid(
     marks: Sequence[bool | None],
     columns: int,
     side: float = 1.45,
-):
+) -> tuple[Plot, list]:
     """A plot with a panel for each picture, and the titles written beneath.
 
     Everything stands on whole pixels of the file, and a small picture's pixel is a whole
@@ -201,41 +212,61 @@ def _picture_grid(
     """
     if columns < 1:
         raise ValueError(f"columns must be 1 or more; got {columns}")
-    gap, line, size, dot = 0.15, 0.145, 8.5, 1 / STYLE["savefig.dpi"]
     shown = min(columns, len(titles))
-    cell = _whole(min(side, (WIDTH + gap) / columns - gap) / dot, pictures) * dot
-    indents = [0.15 if mark is not None else 0.0 for mark in marks]
-    texts = [wrap(t, cell - i, size) for t, i in zip(titles, indents, strict=True)]
-    rows = [texts[i : i + shown] for i in range(0, len(texts), shown)]
-    below = [
-        0.06 + line * max(map(len, row)) if any(map(any, row)) else 0 for row in rows
-    ]
-    bottoms = np.cumsum([cell + gap + space for space in below])
-    width, height = shown * (cell + gap) - gap + 0.04, bottoms[-1] - gap + 0.06
-    width, height = (round(length / dot) * dot for length in (width, height))
-    figure, axes = Plot(figsize=(width, height)), []
+    cell = _pixels(min(side, (WIDTH + _GAP) / columns - _GAP), pictures) * _DOT
+    texts = _wrapped(titles, marks, cell)
+    tops = _row_tops(texts, shown, cell)
+    width, height = shown * (cell + _GAP) - _GAP + 0.04, tops[-1] - _GAP + 0.06
+    figure, axes = Plot(figsize=(_on_pixels(width), _on_pixels(height))), []
     figure.image_format = "png"
-    for number, lines in enumerate(texts):
+    width, height = figure.get_size_inches()
+    for number, (lines, mark) in enumerate(zip(texts, marks, strict=True)):
         row, column = divmod(number, shown)
-        left = round((0.02 + column * (cell + gap)) / dot) * dot
-        top = height - 0.02 - (bottoms[row - 1] if row else 0.0)
-        base = round((top - cell) / dot) * dot
+        left = _on_pixels(0.02 + column * (cell + _GAP))
+        base = _on_pixels(height - 0.02 - tops[row] - cell)
         box = (left / width, base / height, cell / width, cell / height)
         axes.append(figure.add_axes(box))
-        for place, words in enumerate(lines):
-            x, y = left + indents[number], base - 0.165 - place * line
-            figure.text(x / width, y / height, words, size=size)
-        if indents[number]:
-            sign, colour = MARKS[bool(marks[number])]
-            y = (base - 0.165) / height
-            figure.text(left / width, y, sign, size=size, color=colour)
+        _caption(figure, lines, mark, left, base - 0.165)
     return figure, axes
 
 
-def _whole(side: float, pictures: list[np.ndarray]) -> int:
-    """A number of pixels up to ``side``, a multiple of small pictures' own."""
+def _pixels(side: float, pictures: list[np.ndarray]) -> int:
+    """How many pixels a side has: a multiple of small pictures' own, if that fits."""
+    pixels = int(side / _DOT)
     own = max(max(picture.shape[:2]) for picture in pictures)
-    return int(side) // own * own if own <= 96 and own <= side else int(side)
+    return pixels // own * own if own <= 96 and own <= pixels else pixels
+
+
+def _on_pixels(inches: float) -> float:
+    return round(inches / _DOT) * _DOT
+
+
+def _wrapped(titles: Sequence[str], marks: Sequence[bool | None], width: float) -> list:
+    """The lines of each title; a mark before it takes room."""
+    return [
+        wrap(title, width - (0.0 if mark is None else _MARK), _SIZE)
+        for title, mark in zip(titles, marks, strict=True)
+    ]
+
+
+def _row_tops(texts: list[list[str]], columns: int, cell: float) -> np.ndarray:
+    """Where each row of the grid begins below the top, and where the last one ends."""
+    rows = [texts[i : i + columns] for i in range(0, len(texts), columns)]
+    below = [
+        0.06 + _LINE * max(map(len, row)) if any(map(any, row)) else 0 for row in rows
+    ]
+    return np.cumsum([0.0, *(cell + _GAP + space for space in below)])
+
+
+def _caption(figure, lines: list[str], mark: bool | None, x: float, y: float) -> None:
+    """Lines of text from (x, y) downwards, in inches; ✓ or ✗ before the first."""
+    width, height = figure.get_size_inches()
+    if mark is not None:
+        sign, colour = MARKS[bool(mark)]
+        figure.text(x / width, y / height, sign, size=_SIZE, color=colour)
+        x += _MARK
+    for number, words in enumerate(lines):
+        figure.text(x / width, (y - number * _LINE) / height, words, size=_SIZE)
 
 
 def _frame(panel, colour: str | None = None) -> None:

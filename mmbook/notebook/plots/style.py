@@ -1,13 +1,4 @@
-"""The look of the book's figures: readable on light and on dark pages alike.
-
-Figures are transparent. Text and axes are of one grey that is readable on white and on
-near-black; the colours of lines can be told apart on both, also by the colour-blind, and
-nothing is said by colour alone. Curves are SVG, pictures PNG, both equal to the byte
-whenever the same data is drawn again.
-
-Each function returns a :class:`Plot`, which a notebook shows if it is the last line of a
-cell. For figures of your own call ``use_style()`` once, then ``subplots()``. Importing
-this module changes no setting."""
+"""Colours, fonts and sizes of the book's figures, and the figure that shows itself."""
 
 from __future__ import annotations
 
@@ -16,17 +7,16 @@ import functools
 import io
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
+
+from .text import fonts, missing_characters_told_once
 
 INK = "#767676"  # 4.5 : 1 on white, 4.1 : 1 on #121212
-
-
 BLUE, VERMILION, VIOLET, TEAL, MAGENTA = COLOURS = (
     "#3a8ad6",
     "#e0561b",
@@ -34,24 +24,12 @@ BLUE, VERMILION, VIOLET, TEAL, MAGENTA = COLOURS = (
     "#15a585",
     "#b51e68",
 )
-
-
 MARKERS = ("o", "s", "^", "D", "v")
-
-
 RIGHT, WRONG = BLUE, VERMILION
-
-
 MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
-
-
 TILES = LinearSegmentedColormap.from_list("tiles", ["#edf2f8", "#6ea6d9", "#0d3f73"])
-
-
 WIDTH = 7.2  # inches: the text column of the site
-
-
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "figure.dpi": 96,
     "figure.figsize": (WIDTH, 2.8),
@@ -88,7 +66,7 @@ STYLE = {
     "legend.labelcolor": INK,
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
-    "font.family": ["DejaVu Sans"],
+    "font.family": fonts(),
     "font.size": 9,
     "mathtext.fontset": "dejavusans",
     "svg.fonttype": "path",  # the same everywhere, whatever fonts the reader has
@@ -121,15 +99,15 @@ class Plot(Figure):
         self.savefig(buffer, format=image_format or self.image_format)
         return buffer.getvalue()
 
-    def savefig(self, file, **options) -> None:
+    def savefig(self, fname: Any, **options: Any) -> None:
         """Write a file in the book's look, whatever matplotlib's settings are."""
-        name = options.get("format") or str(file).rpartition(".")[-1]
+        name = options.get("format") or str(fname).rpartition(".")[-1]
         if name == "svg":
             options.setdefault("metadata", {"Date": None, "Creator": None})
         elif name == "png":
             options.setdefault("metadata", {"Software": None})
-        with matplotlib.rc_context(STYLE):
-            super().savefig(file, **options)
+        with matplotlib.rc_context(STYLE), missing_characters_told_once():
+            super().savefig(fname, **options)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -164,25 +142,3 @@ def subplots(rows: int = 1, columns: int = 1, height: float = 2.8, **options):
     size = (options.pop("width", WIDTH), height)
     figure = Plot(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
-
-
-def wrap(text: str, width: float, size: float) -> list[str]:
-    """Lines no wider than ``width`` inches; a longer word stands alone."""
-    lines = []
-    for paragraph in str(text).split("\n"):
-        line = ""
-        for word in paragraph.split():
-            longer = f"{line} {word}".strip()
-            if line and text_width(longer, size) > width:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(line)
-    return lines
-
-
-@functools.cache
-def text_width(text: str, size: float, family: str = "DejaVu Sans") -> float:
-    """How wide a line of text is, in inches."""
-    font = FontProperties(family=family, size=size)
-    return text_to_path.get_text_width_height_descent(text, font, False)[0] / 72

@@ -1,13 +1,76 @@
-"""Matrices as pictures: with numbers, or of confusions."""
+"""Tables: as HTML, as tiles with numbers, and of confusions."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from .style import INK, TILES, WIDTH, Plot, styled, text_width, wrap
+from .style import INK, TILES, WIDTH, Plot, styled
+from .text import text_width
+
+_NUMBER = re.compile(r"[–—-]?|[-−+±~]?\d[\d., ]*\S{0,3}( ± [\d.,]+\S{0,3})?")
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """A table of texts that a notebook shows as HTML: see :func:`table`."""
+
+    header: list[str]
+    rows: list[list[str]]
+    caption: str = ""
+
+    def _repr_html_(self) -> str:
+        columns = zip(*self.rows, strict=True)
+        sides = ["right" if all(map(_NUMBER.fullmatch, c)) else "left" for c in columns]
+        caption = f"<caption>{escape(self.caption)}</caption>\n" if self.caption else ""
+        head = _row("th", self.header, sides)
+        body = "\n".join(_row("td", row, sides) for row in self.rows)
+        head, body = f"<thead>\n{head}\n</thead>", f"<tbody>\n{body}\n</tbody>"
+        return f"<table>\n{caption}{head}\n{body}\n</table>"
+
+    def __repr__(self) -> str:
+        return "\n".join("\t".join(row) for row in [self.header, *self.rows])
+
+
+def _row(kind: str, texts: list[str], sides: list[str]) -> str:
+    cells = [
+        f'<{kind} style="text-align: {side}">{escape(text)}</{kind}>'
+        for text, side in zip(texts, sides, strict=True)
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def table(
+    rows: Sequence[Sequence],
+    header: Sequence[str],
+    caption: str = "",
+    number: str = "{:.2f}",
+) -> Table:
+    """An HTML table; columns of numbers are aligned at the right.
+
+    Parameters
+    ----------
+    rows : their cells: texts, or numbers; those that are not whole become text by
+        ``number``.
+    """
+    wrong = [row for row in rows if len(row) != len(header)]
+    if wrong or not rows:
+        raise ValueError(
+            f"a table needs rows of {len(header)} cells, like its header; got "
+            f"{list(wrong[0]) if wrong else 'no rows'}"
+        )
+    plain = [[x.item() if hasattr(x, "item") else x for x in row] for row in rows]
+    texts = [
+        [number.format(x) if isinstance(x, float) else str(x) for x in row]
+        for row in plain
+    ]
+    return Table(list(map(str, header)), texts, caption)
 
 
 @styled
@@ -28,70 +91,80 @@ def plot_matrix(
     form : how each number is written, ``"{:.2f}"`` or, if all are whole, ``"{:.0f}"``.
     labels : what the rows and the columns are.
     """
-    matrix = np.asarray(torch.as_tensor(matrix).detach().cpu(), dtype=float)
-    if matrix.shape != (len(rows), len(columns)) or not matrix.size:
+    values = np.asarray(torch.as_tensor(matrix).detach().cpu(), dtype=float)
+    if values.shape != (len(rows), len(columns)) or not values.size:
         raise ValueError(
             f"matrix must be ({len(rows)}, {len(columns)}), like the names of its rows and "
-            f"columns, and not empty; got {matrix.shape}"
+            f"columns, and not empty; got {values.shape}"
         )
+    if not np.isfinite(values).all():
+        raise ValueError("matrix must be finite: a tile has no colour for nan or inf")
     if form is None:
-        form = "{:.0f}" if (matrix == matrix.round()).all() else "{:.2f}"
+        form = "{:.0f}" if (values == values.round()).all() else "{:.2f}"
     longest = max(text_width(name, 8.5) for name in rows)
     tile = min(0.62, (WIDTH - longest - 0.6) / len(columns))
-    wrapped = ["\n".join(wrap(name, 1.3 * tile, 8.5)) for name in columns]
     slanted = max(text_width(name, 8.5) for name in columns) > 0.95 * tile
-    top = 0.75 if slanted else 0.35
-    height = (
-        min(tile, 0.42) * len(rows) + top + 0.35 * bool(labels[1]) + 0.3 * bool(title)
-    )
-    size = (tile * len(columns) + longest + 0.4 + 0.3 * bool(labels[0]), height)
-    figure = Plot(figsize=size, layout="constrained")
+    width = tile * len(columns) + longest + 0.4 + 0.3 * bool(labels[0])
+    height = min(tile, 0.42) * len(rows) + (0.75 if slanted else 0.35)
+    height += 0.35 * bool(labels[1]) + 0.3 * bool(title)
+    figure = Plot(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    lowest, highest = min(0.0, matrix.min()), matrix.max()
-    axes.pcolormesh(matrix, cmap=TILES, vmin=lowest, vmax=highest or 1.0, **_EDGES)
-    for (row, column), value in np.ndenumerate(matrix):
+    _draw_tiles(axes, values, form, size=min(8.5, 15 * tile))
+    _name_tiles(axes, rows, columns, slanted)
+    axes.set(xlabel=labels[1], ylabel=labels[0])
+    figure.suptitle(title, x=0.01, ha="left", size=10)
+    return figure
+
+
+def _draw_tiles(axes, values: np.ndarray, form: str, size: float) -> None:
+    """A tile for each number, and the number in a colour that can be read on it."""
+    lowest, highest = min(0.0, values.min()), values.max()
+    edges = {"edgecolors": INK, "linewidth": 0.5, "clip_on": False, "antialiased": True}
+    axes.pcolormesh(values, cmap=TILES, vmin=lowest, vmax=highest or 1.0, **edges)
+    for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = TILES((value - lowest) / ((highest - lowest) or 1.0))
         light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
         colour = "#101a24" if light > 0.2 else "white"
-        place = {"ha": "center", "va": "center_baseline", "size": min(8.5, 15 * tile)}
+        place = {"ha": "center", "va": "center_baseline", "size": size}
         axes.text(column + 0.5, row + 0.5, form.format(value), color=colour, **place)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns if slanted else wrapped)
+
+
+def _name_tiles(axes, rows: Sequence[str], columns: Sequence[str], slanted: bool):
+    """Names of the rows at the left, of the columns above; no frame."""
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     if slanted:
         axes.tick_params(axis="x", labelrotation=40)
         for name in axes.get_xticklabels():
             name.set(ha="left", va="bottom", rotation_mode="anchor")
-    axes.set(xlabel=labels[1], ylabel=labels[0], ylim=(len(rows), 0))
-    figure.suptitle(title, x=0.01, ha="left", size=10)
+    axes.set_ylim(len(rows), 0)
     axes.xaxis.set_label_position("top")
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    return figure
-
-
-_EDGES = {"edgecolors": INK, "linewidth": 0.5, "clip_on": False, "antialiased": True}
 
 
 def plot_confusion(
-    truth: Sequence[int], said: Sequence[int], names: Sequence[str]
+    truth: Sequence[int] | Tensor,
+    predicted: Sequence[int] | Tensor,
+    names: Sequence[str],
 ) -> Plot:
-    """How often each class was taken for which (混淆矩阵): rows are true, columns said.
+    """The confusion matrix (混淆矩阵): rows are true classes, columns predicted ones.
 
     Parameters
     ----------
-    truth, said : class numbers of the same examples, as many.
+    truth, predicted : class numbers of the same examples, as many.
     names : of the classes.
     """
-    truth, said = torch.as_tensor(truth).cpu(), torch.as_tensor(said).cpu()
-    if truth.shape != said.shape or truth.ndim != 1 or not len(truth):
+    truth, predicted = (torch.as_tensor(x).cpu() for x in (truth, predicted))
+    if truth.shape != predicted.shape or truth.ndim != 1 or not len(truth):
         raise ValueError(
-            "truth and said must be class numbers of the same examples; got "
-            f"{tuple(truth.shape)} and {tuple(said.shape)}"
+            "truth and predicted must be class numbers of the same examples; got "
+            f"{tuple(truth.shape)} and {tuple(predicted.shape)}"
         )
-    outside = [n for n in {*truth.tolist(), *said.tolist()} if not 0 <= n < len(names)]
-    if outside:
+    classes = {*truth.tolist(), *predicted.tolist()}
+    if outside := [n for n in classes if not 0 <= n < len(names)]:
         raise ValueError(f"{len(names)} classes have names; got class {outside[0]}")
     counts = torch.zeros(len(names), len(names), dtype=torch.long)
-    counts.index_put_((truth, said), torch.tensor(1), accumulate=True)
-    return plot_matrix(counts, names, names, labels=("true", "said"))
+    counts.index_put_((truth, predicted), torch.tensor(1), accumulate=True)
+    return plot_matrix(counts, names, names, labels=("true", "predicted"))
