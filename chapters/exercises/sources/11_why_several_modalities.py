@@ -40,12 +40,14 @@ def best_accuracy(pairs):
 import torch
 
 from mmbook.data import Collate
-from mmbook.encoders import ConvImageEncoder, TextEncoder
+from mmbook.encoders import (
+    ConvImageEncoder,
+    PrecomputedTokens,
+    TextEncoder,
+)
 from mmbook.fusion import fusion
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
-from mmbook.saving import Configured
-from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit, to_device
 from mmbook.world import Scene, render, sample_scenes, scene_tokenizer
 
@@ -70,13 +72,6 @@ def naming(count, seed):
     return items
 
 
-class Kept(Configured):
-    """Stands in for an encoder: hands on tokens computed before."""
-
-    def forward(self, values, mask=None):
-        return Tokens(values, mask)
-
-
 def batch_of(items, names):
     """A batch that holds only these modalities, and the labels."""
     keep = (*names, "label")
@@ -89,7 +84,8 @@ def trained(collate_function, data, steps=300):
     text = TextEncoder(len(collate.tokenizer), width=64, layers=1)
     joined = fusion("cross_attention", widths={"text": 64, "image": 96},
                     width=64)
-    model = MultimodalModel({"text": text, "image": Kept()}, joined,
+    parts = {"text": text, "image": PrecomputedTokens()}
+    model = MultimodalModel(parts, joined,
                             ClassificationHead(64, 8, hidden=64))
     fit(model, data, TrainingConfig(steps=steps, learning_rate=2e-3,
                                     compile=False), collate_function)

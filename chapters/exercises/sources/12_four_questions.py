@@ -13,13 +13,15 @@ from collections import Counter
 import torch
 
 from mmbook.data import Collate
-from mmbook.encoders import ConvImageEncoder, TextEncoder
+from mmbook.encoders import (
+    ConvImageEncoder,
+    PrecomputedTokens,
+    TextEncoder,
+)
 from mmbook.fusion import FUSIONS, fusion
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
 from mmbook.notebook.exercises import check
-from mmbook.saving import Configured
-from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit, to_device
 from mmbook.world import COLOURS, render, sample_scenes, scene_tokenizer
 
@@ -195,13 +197,6 @@ tokenizer = scene_tokenizer(["what", "colour", "is", "the"])
 collate = Collate(tokenizer)
 
 
-class Kept(Configured):
-    """Stands in for an encoder: hands on tokens computed before."""
-
-    def forward(self, values, mask=None):
-        return Tokens(values, mask)
-
-
 @torch.no_grad()
 def questions(count, seed):
     """Questions about two things, with kept tokens for the picture."""
@@ -220,7 +215,7 @@ def questions(count, seed):
 def learned(name, train, test):
     torch.manual_seed(0)
     parts = {"text": TextEncoder(len(tokenizer), 64, layers=1),
-             "image": Kept()}
+             "image": PrecomputedTokens()}
     meet = fusion(name, widths={"text": 64, "image": 96}, width=64)
     model = MultimodalModel(parts, meet, ClassificationHead(64, 8))
     fit(model, train, TrainingConfig(

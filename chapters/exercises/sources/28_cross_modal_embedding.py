@@ -82,7 +82,7 @@ def experiment(tells_one, tells_two):
         TrainingConfig(steps=300, batch_size=1, learning_rate=1e-2,
                        compile=False), lambda items: items[0])
     with torch.no_grad():
-        z = model.cpu()(**views(200, 5)).logits
+        z = model.cpu()(**views(200, 5)).embeddings
     return [retrieval(z[a] @ z[b].T)["R@1"]
             for a, b in (("one", "text"), ("two", "text"), ("one", "two"))]
 

@@ -100,7 +100,7 @@ with check("2.9.2", "Twice as wide") as it:
 # %% stub
 def row_of(arrows):
     """{box: row} of a list of (from, to)."""
-    ...
+    return ...
 
 
 # %% solution
@@ -120,8 +120,8 @@ whole = [("data", "pre-training"), ("pre-training", "model"),
 turned = list(reversed(whole))  # the order of the list means nothing
 
 with check("2.9.3", "From arrows to rows") as it:
-    rows = row_of(whole)
-    it.equal("data", rows and rows["data"], 0)
+    rows = it.answer(row_of(whole))
+    it.equal("data", rows["data"], 0)
     it.equal("learning stands beneath fusion, not beside it",
              rows["learning"], 4)
     it.equal("the task is last", rows["task"], 6)
@@ -142,7 +142,7 @@ with check("2.9.3", "From arrows to rows") as it:
 # %% stub
 def mean_fusion(tokens):
     """dict of Tokens (B, N, D) -> Tokens (B, 1, D)."""
-    ...
+    return ...
 
 
 # %% solution
@@ -157,8 +157,8 @@ a, b = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
 mask = torch.tensor([[True] * 3, [True, False, False]])
 
 with check("2.9.4", "A fusion of your own") as it:
-    both = mean_fusion({"a": Tokens(a), "b": Tokens(b, mask)})
-    it.equal("shape", both and tuple(both.values.shape), (2, 1, 8))
+    both = it.answer(mean_fusion({"a": Tokens(a), "b": Tokens(b, mask)}))
+    it.equal("shape", tuple(both.values.shape), (2, 1, 8))
     real = torch.stack([b[0].mean(0), b[1, 0]])  # padding does not count
     expected = (a.mean(1) + real) / 2
     it.true("mean of the means, padding left out",
@@ -184,7 +184,7 @@ with check("2.9.4", "A fusion of your own") as it:
 # %% stub
 def worth_something(everything, without):
     """Names of the boxes in `without` that were missed beyond the spread."""
-    ...
+    return ...
 
 
 # %% solution

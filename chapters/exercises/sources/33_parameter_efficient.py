@@ -178,8 +178,8 @@ with check("3.3.2", "The gradient by hand") as it:
 # and a random $B$; one of the two must be zero, so that nothing changes at first, and not both.
 
 # %% exercise 3.3.3 core Fold it in
-# Write `folded`: a plain `nn.Linear` that says what this layer with LoRA says. The layer has `weight`, `bias`
-# (or None), `down` ($A$), `up` ($B$) and `scale`. Leave the layer as it is: others may still use it.
+# Write `folded`: a plain `nn.Linear` that says what this layer with LoRA says. `layer.base()` gives its $W$ and
+# $b$ (or None); it also has `down` ($A$), `up` ($B$) and `scale`. Leave the layer as it is: others may still use it.
 #
 # Then the same for a layer whose *inputs* are multiplied by learned factors, as IA³ does behind the
 # activation: $y = W (l \odot x) + b$.
@@ -203,9 +203,10 @@ def folded(layer):
     plain = nn.Linear(layer.in_features, layer.out_features,
                       bias=layer.bias is not None)
     with torch.no_grad():
-        plain.weight.copy_(layer.weight + layer.scale * layer.up @ layer.down)
-        if layer.bias is not None:
-            plain.bias.copy_(layer.bias)
+        W, b = layer.base()
+        plain.weight.copy_(W + layer.scale * layer.up @ layer.down)
+        if b is not None:
+            plain.bias.copy_(b)
     return plain
 
 
@@ -221,7 +222,7 @@ with check("3.3.3", "Fold it in") as it:
         base = nn.Linear(7, 5, bias=bias)
         layer = LoRALinear(base, rank=2, alpha=6)
         nn.init.normal_(layer.up)
-        before, x = layer.weight.clone(), torch.randn(9, 7)
+        before, x = layer.base()[0].clone(), torch.randn(9, 7)
         plain = folded(layer)
         it.true("a layer", plain)
         it.true("it is a plain nn.Linear", type(plain) is nn.Linear)
@@ -229,7 +230,7 @@ with check("3.3.3", "Fold it in") as it:
                 torch.allclose(plain(x), layer(x), atol=1e-5),
                 hint="Is the scale in it? And the bias?")
         it.true("the layer is as it was",
-                torch.equal(layer.weight, before))
+                torch.equal(layer.base()[0], before))
     W, factors, x = torch.randn(5, 7), torch.rand(7), torch.randn(9, 7)
     new = folded_factors(W, factors)
     it.true("factors of the inputs", new if new is ... else torch.allclose(

@@ -16,13 +16,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmbook import training
-from mmbook.encoders import ConvImageEncoder, TextEncoder
+from mmbook.encoders import (
+    ConvImageEncoder,
+    PrecomputedTokens,
+    TextEncoder,
+)
 from mmbook.fusion import fusion
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
 from mmbook.notebook.exercises import check
-from mmbook.saving import Configured
-from mmbook.tokens import Tokens
 from mmbook.world import (
     COLOURS,
     SHAPES,
@@ -395,13 +397,6 @@ def thinned(batch, rng):
 
 
 # %% check
-class KeptTokens(Configured):
-    """Stands in for the frozen encoder."""
-
-    def forward(self, image, mask=None):
-        return Tokens(image, mask)
-
-
 class Thinning(nn.Module):
     """A model that is trained on thinned batches."""
 
@@ -449,7 +444,8 @@ with check("3.4.6", "Ready for a loss") as it:
     learn, test = example(600, 1), example(500, 2)
     torch.manual_seed(0)
     model = MultimodalModel(
-        {"image": KeptTokens(), "text": TextEncoder(len(tokenizer), 32, 0)},
+        {"image": PrecomputedTokens(),
+         "text": TextEncoder(len(tokenizer), 32, 0)},
         fusion("gated", widths={"image": 96, "text": 32}, width=64),
         ClassificationHead(64, len(SHAPES), hidden=64))
     config = training.TrainingConfig(steps=150, learning_rate=3e-3,

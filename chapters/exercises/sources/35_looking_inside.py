@@ -330,7 +330,7 @@ def disguised(batch):
 with check("3.5.6", "Same answers, another map") as it:
     pictures = render(sample_scenes(100, 4), seed=4)
     batch = {"image": (pictures * 255).round() / 255}
-    given = disguised(batch)
+    given = it.answer(disguised(batch))
     it.true("it gives a score for each picture", given.shape == (100,))
     it.true("the same answers", torch.allclose(
         given, honest(batch), atol=1e-3))

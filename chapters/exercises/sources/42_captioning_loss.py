@@ -16,14 +16,13 @@ from torch.nn import functional as F
 
 from mmbook import training
 from mmbook.data import Collate, stack_images
-from mmbook.encoders import ConvImageEncoder
+from mmbook.encoders import ConvImageEncoder, PrecomputedTokens
 from mmbook.fusion import fusion
 from mmbook.generation import generate, to_text
 from mmbook.heads import GenerationHead
 from mmbook.losses import cross_entropy
 from mmbook.models import MultimodalModel, Output
 from mmbook.notebook.exercises import check
-from mmbook.tokens import Tokens
 from mmbook.world import (
     CaptionedScenes,
     attribute_accuracy,
@@ -407,15 +406,6 @@ class Noisy(MultimodalModel):
         return Output(loss=cross_entropy(logits, labels), logits=logits)
 
 
-class AsTheyAre(torch.nn.Module):
-    """In the place of an encoder whose tokens are ready."""
-
-    width = 96
-
-    def forward(self, image, mask=None):
-        return Tokens(image, torch.ones_like(image[..., 0]).bool())
-
-
 def seen(count, seed, **which):
     """Items with tokens of the frozen image encoder, and their scenes."""
     data = CaptionedScenes(sample_scenes(count, seed, **which), seed=seed)
@@ -443,7 +433,7 @@ with check("4.2.6", "Noise in what is read") as it:
     for share in (0.0, 0.2):
         torch.manual_seed(0)
         joined = fusion("concatenation", widths={"image": 96}, width=96)
-        model = Noisy({"image": AsTheyAre()}, joined,
+        model = Noisy({"image": PrecomputedTokens(96)}, joined,
                       voice().with_context(96))
         model.share = share
         training.fit(model, train, training.TrainingConfig(
