@@ -191,7 +191,11 @@ def test_wrong_videos_are_named(kind):
     good = torch.rand(2, 4, 3, 16, 16)
     for video, mask, words in (
         (good.movedim(2, 4), None, r"\(B, F, 3, H, W\).*3\): put the channels"),
-        (good.transpose(1, 2), None, r"got \(2, 3, 4, 16, 16\): put the channels right"),
+        (
+            good.transpose(1, 2),
+            None,
+            r"got \(2, 3, 4, 16, 16\): put the channels right",
+        ),
         (good[0], None, r"\(B, F, 3, H, W\).*got \(4, 3, 16, 16\)$"),
         ((good * 255).byte(), None, "uint8: divide by 255"),
         (torch.rand(1, 7, 3, 16, 16), None, "6 frames.*got 7: take fewer"),
