@@ -58,12 +58,13 @@ class Trained(NamedTuple):
     """What a training returns.
 
     curve : (step, value of the metric on validation data), from first to last.
-    score : the metric on validation data of the state that is given back.
+    score : the metric on validation data of the state that is given back; None if the
+        training diverged.
     state : tensors from which the test can make the model again.
     """
 
     curve: list[tuple[int, float]]
-    score: float
+    score: float | None
     state: dict[str, Tensor]
 
 

@@ -4,8 +4,6 @@ Chapter 2.3 shows what these changes are worth for a voice that was never heard.
 changed on the spectrogram stands in :mod:`mmbook.encoders.augment`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

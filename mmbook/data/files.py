@@ -126,7 +126,7 @@ def check_fit(size: int, fit: str) -> None:
         raise ValueError(f"fit must be crop, pad or keep; got {fit!r}")
 
 
-def read_image(file: str | Path, size: int, fit: str = "crop") -> Tensor:
+def read_image(file: str | Path, size: int = 224, fit: str = "crop") -> Tensor:
     """A picture file as (3, H, W) uint8; ``fit`` as in :func:`square`.
 
     Raises

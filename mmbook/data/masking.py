@@ -1,7 +1,5 @@
 """Labels for free: hide words or patches, and ask for them (掩码语言模型, 掩码图像建模)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -19,23 +17,12 @@ def mask_words(
 ) -> tuple[Tensor, Tensor]:
     """What the model reads, and what it has to find: (B, L) and (B, L).
 
-    Of the real words (special tokens are never chosen) ``share`` are asked for; at least
-    one in each row that has any. Of those, ``replace`` become a random word, ``keep`` stay
-    as they are, the others become the mask token. Labels are the words that were asked
-    for, −100 elsewhere. Devlin et al. 2019, https://arxiv.org/abs/1810.04805. Chapter 2.1.
-
-    Parameters
-    ----------
-    ids, mask : (B, L) token numbers, and which of them are real.
-    tokenizer : from transformers, with a mask token.
-    share : of the words to ask for, in (0, 1].
-    generator : of the chance; None takes torch's global one.
-    keep, replace : shares of the words asked for that stay, or become a random word.
-
-    Raises
-    ------
-    ValueError
-        If the tokenizer has no mask token, or a share is out of its range.
+    Of the real words of ``ids`` (``mask`` is True, and no special token) ``share`` are
+    asked for; at least one in each row that has any. Of those, ``replace`` become a
+    random word, ``keep`` stay as they are, the others become the mask token. Labels are
+    the words that were asked for, −100 elsewhere. Random numbers come from ``generator``,
+    or from torch's global one. Devlin et al. 2019, https://arxiv.org/abs/1810.04805;
+    chapter 2.1.
     """
     if tokenizer.mask_token_id is None:
         raise ValueError("this tokenizer has no mask token to hide words behind")
@@ -48,17 +35,14 @@ def mask_words(
     words = mask & ~torch.isin(ids, special)
     chance = torch.rand(ids.shape, generator=generator, device=ids.device)
     chance = chance.masked_fill(~words, 2)
-    asked = (chance < share) | (chance == chance.min(1, keepdim=True).values)
-    asked &= words
-    labels = ids.masked_fill(~asked, IGNORED)
+    asked = words & ((chance < share) | (chance == chance.amin(1, keepdim=True)))
     fate = torch.rand(ids.shape, generator=generator, device=ids.device)
-    hidden = asked & (fate >= keep + replace)
-    changed = asked & (fate < replace)
+    hidden, changed = asked & (fate >= keep + replace), asked & (fate < replace)
     every = torch.arange(len(tokenizer), device=ids.device)
     plain = every[~torch.isin(every, special)]
     draw = torch.randint(len(plain), ids.shape, generator=generator, device=ids.device)
     read = ids.masked_fill(hidden, tokenizer.mask_token_id)
-    return torch.where(changed, plain[draw], read), labels
+    return torch.where(changed, plain[draw], read), ids.masked_fill(~asked, IGNORED)
 
 
 def mask_patches(
@@ -70,24 +54,12 @@ def mask_patches(
 ) -> tuple[Tensor, Tensor]:
     """Pictures with squares hidden, and which ones: (B, 3, H, W) and (B, N) bool.
 
-    The picture is cut into N squares, row by row. In each picture the same number of
-    them, ``share`` of N rounded, is painted with ``fill``. Those are what a masked
-    autoencoder has to paint again: He et al. 2022, https://arxiv.org/abs/2111.06377 (who
-    leave hidden patches out; painting them over is Xie et al. 2022,
-    https://arxiv.org/abs/2111.09886). Chapter 2.7.
-
-    Parameters
-    ----------
-    image : (B, 3, H, W) in [0, 1]; it is not changed.
-    patch : side of a square in pixels; must divide H and W.
-    share : of the squares to hide, in (0, 1).
-    generator : of the chance; None takes torch's global one.
-    fill : the grey that is painted over them.
-
-    Raises
-    ------
-    ValueError
-        If the picture does not cut evenly, or nothing or everything would be hidden.
+    The picture is cut into N squares of side ``patch``, row by row. In each picture the
+    same number of them, ``share`` of N rounded, is painted with the grey ``fill``. Those
+    are what a masked autoencoder has to paint again: He et al. 2022,
+    https://arxiv.org/abs/2111.06377 (who leave hidden patches out; painting them over is
+    Xie et al. 2022, https://arxiv.org/abs/2111.09886). Random numbers come from
+    ``generator``, or from torch's global one. Chapter 2.7.
     """
     height, width = image.shape[-2:]
     if image.ndim != 4 or patch < 1 or height % patch or width % patch:

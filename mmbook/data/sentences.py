@@ -1,24 +1,25 @@
-"""From sentences to token ids and back to where they begin and end."""
-
-from __future__ import annotations
+"""From sentences to token ids, and the tokens that begin and end them."""
 
 from collections.abc import Sequence
 
 
-def token_ids(tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
-    """Token ids without special tokens, cut at ``max_length``.
+def token_ids(
+    tokenizer, texts: Sequence[str], max_length: int, special: bool = False
+) -> list[list[int]]:
+    """The token ids of each text, at most ``max_length``; none for an empty text.
 
-    Raises
-    ------
-    ValueError
-        If a tokenizer with one token per word meets a word that it does not know. (A
-        tokenizer of word pieces knows how to spell any word.)
+    ``special`` adds the tokens that the tokenizer puts around a text, as its model was
+    trained to read it: [CLS] and [SEP] for BERT, nothing for the book's tokenizer. A
+    word that a tokenizer with one token per word does not know is a ValueError.
     """
-    rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    strange = [text for text in texts if not isinstance(text, str)]
+    if strange:
+        raise ValueError(f"a text must be a string; got {strange[0]!r}")
+    rows = tokenizer(
+        list(texts), add_special_tokens=special, truncation=True, max_length=max_length
+    )["input_ids"]
     unknown = tokenizer.unk_token_id
     for text, row in zip(texts, rows, strict=True):
-        if not row:
-            raise ValueError(f"a sentence must have at least one word; got {text!r}")
         if unknown is not None and unknown in row and _one_token_per_word(tokenizer):
             read = tokenizer(
                 text, add_special_tokens=False, return_offsets_mapping=True
@@ -29,7 +30,12 @@ def token_ids(tokenizer, texts: Sequence[str], max_length: int) -> list[list[int
                 f"unknown words {', '.join(map(repr, words))} in {text!r}: the "
                 "tokenizer's vocabulary has only the words it was made with"
             )
-    return [row[:max_length] for row in rows]
+    return rows
+
+
+def _one_token_per_word(tokenizer) -> bool:
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    return type(getattr(core, "model", None)).__name__ == "WordLevel"
 
 
 def start_token(tokenizer) -> int:
@@ -47,8 +53,3 @@ def _first(tokenizer, *names: str) -> int:
         if getattr(tokenizer, name, None) is not None:
             return getattr(tokenizer, name)
     raise ValueError(f"the tokenizer has none of {', '.join(names)}")
-
-
-def _one_token_per_word(tokenizer) -> bool:
-    core = getattr(tokenizer, "backend_tokenizer", None)
-    return type(getattr(core, "model", None)).__name__ == "WordLevel"

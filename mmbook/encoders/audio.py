@@ -1,12 +1,8 @@
 """Audio encoders (语音编码器), from scratch; with Whisper's weights one equals Whisper.
 
-A waveform (波形) has 16,000 numbers a second, too many to be tokens. So it becomes a
-picture first, the log-mel spectrogram (对数梅尔谱): how loud each band of frequencies is
-at each moment, in steps that the ear would call equal. Padding stands behind the sound
-and is masked at every step: what an encoder says of a sound does not depend on the
-batch that the sound is in."""
-
-from __future__ import annotations
+All read the log-mel spectrogram (对数梅尔谱). Padding stands behind the sound and is
+masked at every step: the tokens of a sound do not depend on the batch that it is in.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +12,8 @@ from ..layers.block import Block
 from ..layers.positions import sinusoids
 from ..saving import Configured
 from ..tokens import Tokens
-from .spectrogram import LogMel, check_audio, normalise_bands, real_lengths
+from .checks import check_audio
+from .spectrogram import LogMel, normalise_bands, real_lengths
 
 
 class AudioEncoder(Configured):
@@ -29,13 +26,11 @@ class AudioEncoder(Configured):
     Parameters
     ----------
     width, layers, heads : D, even; number of blocks; number of heads.
-    mels, rate : bands of the spectrogram; samples a second of what is heard.
-    strides : of the two convolutions.
-    seconds : fill every sound up to this length with silence and hear all of it, as
-        Whisper does with 30; the mask still tells which tokens are real. None hears as
-        much as there is, and looks at no padding.
-    normalise : each band gets mean 0 and variance 1, see :func:`normalise_bands`.
-        Whisper does without.
+    mels, rate, strides : see :class:`LogMel`; of the two convolutions.
+    seconds : pad every sound to this length with silence and attend to all of it, as
+        Whisper does with 30; the mask still tells which tokens are real. None attends
+        to no padding.
+    normalise : apply :func:`normalise_bands`; Whisper does without.
     """
 
     def __init__(
@@ -56,46 +51,44 @@ class AudioEncoder(Configured):
             raise ValueError(f"width must be even and at least 4; got {width}")
         self.width, self.rate, self.normalise = width, rate, normalise
         self.samples = None if seconds is None else round(seconds * rate)
+        self.strides = strides
         self.spectrogram = LogMel(mels, rate)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(width if number else mels, width, 3, stride, padding=1)
-            for number, stride in enumerate(strides)
-        )
+        self.convolutions = _convolutions(mels, width, strides, kernel=3)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(width, heads, hidden, dropout=dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
 
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [*self.convolutions, *self.blocks]
+
     def forward(self, audio: Tensor, mask: Tensor | None = None) -> Tokens:
         """(B, S) in [−1, 1], mask (B, S) True = real → tokens (B, N, D)."""
         heard, real = audio, mask
         if self.samples is not None:
-            heard, mask = filled_up(audio, mask, self.samples), None
+            heard, mask = pad_waveform(audio, mask, self.samples), None
         x, seen = self.spectrogram(heard, mask)  # (B, C, T), (B, T)
         x = normalise_bands(x, seen) if self.normalise else x
-        tokens = self.spectrogram.frames(real_lengths(audio, real), seen.shape[1])
-        for convolution in self.convolutions:
+        real = self.spectrogram.frames(real_lengths(audio, real), seen.shape[1])
+        for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             x = F.gelu(convolution(x.masked_fill(~seen[:, None], 0)))
-            seen, tokens = (m[:, :: convolution.stride[0]] for m in (seen, tokens))
+            seen, real = seen[:, ::stride], real[:, ::stride]
         x = x.transpose(1, 2)  # (B, N, D)
-        x = self.dropout(x + sinusoids(x.shape[1], self.width, x.device).to(x))
+        places = torch.arange(x.shape[1], device=x.device)
+        x = self.dropout(x + sinusoids(places, self.width, "whisper").to(x))
         for block in self.blocks:
             x = block(x, None if mask is None else seen)
-        return Tokens(self.norm(x), tokens)
+        return Tokens(self.norm(x), real)
 
 
 class ConvAudioEncoder(Configured):
     """Convolutions over the log-mel spectrogram and nothing else: for small data.
 
-    Each stage looks at five neighbouring moments; the layer norm after it is taken over
-    the channels of one moment, so padding cannot leak in.
-
-    Parameters
-    ----------
-    width : D of the tokens, and the channels of all stages.
-    mels, rate : bands of the spectrogram; samples a second of what is heard.
-    strides : of the stages; a token stands for their product times 10 ms.
+    Each stage sees five neighbouring moments; the layer norm after it is taken over the
+    channels of one moment, so padding cannot leak in. A token stands for the product of
+    the ``strides`` times 10 ms; ``mels`` and ``rate`` are those of :class:`LogMel`.
     """
 
     def __init__(
@@ -107,23 +100,33 @@ class ConvAudioEncoder(Configured):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.width, self.rate = width, rate
+        self.width, self.rate, self.strides = width, rate, strides
         self.spectrogram = LogMel(mels, rate)
-        self.stages = nn.ModuleList(
-            nn.Conv1d(width if number else mels, width, 5, stride, padding=2)
-            for number, stride in enumerate(strides)
-        )
+        self.stages = _convolutions(mels, width, strides, kernel=5)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in strides)
         self.dropout = nn.Dropout(dropout)
+
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [*self.stages]
 
     def forward(self, audio: Tensor, mask: Tensor | None = None) -> Tokens:
         """(B, S) in [−1, 1], mask (B, S) True = real → tokens (B, N, D)."""
         x, seen = self.spectrogram(audio, mask)  # (B, C, T), (B, T)
-        for stage, norm in zip(self.stages, self.norms, strict=True):
+        stages = zip(self.stages, self.norms, self.strides, strict=True)
+        for stage, norm, stride in stages:
             x = stage(x.masked_fill(~seen[:, None], 0)).transpose(1, 2)  # (B, T, D)
             x = self.dropout(F.relu(norm(x))).transpose(1, 2)
-            seen = seen[:, :: stage.stride[0]]
+            seen = seen[:, ::stride]
         return Tokens(x.transpose(1, 2), seen)
+
+
+def _convolutions(mels: int, width: int, strides, kernel: int) -> nn.ModuleList:
+    """Along time, from bands to D channels, one for each stride."""
+    return nn.ModuleList(
+        nn.Conv1d(width if number else mels, width, kernel, stride, padding=kernel // 2)
+        for number, stride in enumerate(strides)
+    )
 
 
 class SpectrogramEncoder(Configured):
@@ -131,17 +134,14 @@ class SpectrogramEncoder(Configured):
 
     Two-dimensional convolutions slide over moments and over bands, so a pattern that
     lies a little higher, as a smaller speaker's does, is the same pattern. Then the
-    bands that are left become the channels of each moment.
+    bands that are left become the channels of each moment. A token stands for 40 ms.
 
     Parameters
     ----------
     width, channels : D of the tokens; channels of the first convolutions.
-    mels, rate : bands of the spectrogram, a multiple of 8; samples a second.
-    dropout : of whole channels, behind the convolutions.
-    normalise : see :func:`normalise_bands`; False leaves the
-        spectrogram as it is.
-    augment : changes the spectrogram in training, before it is normalised; a
-        :class:`mmbook.encoders.SpectrogramAugment`.
+    mels, rate : see :class:`LogMel`; mels must be a multiple of 8.
+    normalise : apply :func:`normalise_bands`.
+    augment : a :class:`SpectrogramAugment`, applied in training before that.
     """
 
     def __init__(
@@ -159,36 +159,39 @@ class SpectrogramEncoder(Configured):
             raise ValueError(f"mels must be a multiple of 8; got {mels}")
         self.width, self.rate, self.normalise = width, rate, normalise
         self.spectrogram, self.augment = LogMel(mels, rate), augment
-        plan = ((1, (2, 2)), (channels, (2, 1)), (channels, (2, 2)), (2 * channels, 1))
+        wide = [1, channels, channels, 2 * channels, 2 * channels]
+        strides = [(2, 2), (2, 1), (2, 2), (1, 1)]
+        self.strides = [along_time for _, along_time in strides]
         self.stages = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(before, channels * (1 + (number > 1)), 3, stride, padding=1),
-                nn.BatchNorm2d(channels * (1 + (number > 1))),
+                nn.Conv2d(before, after, 3, stride, padding=1),
+                nn.BatchNorm2d(after),
                 nn.ReLU(),
             )
-            for number, (before, stride) in enumerate(plan)
+            for before, after, stride in zip(wide[:-1], wide[1:], strides, strict=True)
         )
         self.moments = nn.Sequential(
             nn.Dropout1d(dropout),
-            nn.Conv1d(2 * channels * mels // 8, width, 3, padding=1),
+            nn.Conv1d(wide[-1] * mels // 8, width, 3, padding=1),
             nn.BatchNorm1d(width),
             nn.ReLU(),
         )
 
-    def forward(self, audio: Tensor, mask: Tensor | None = None) -> Tokens:
-        """A waveform (B, S), or a kept spectrogram (B, T, mels) → tokens (B, N, D).
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [*self.stages, self.moments]
 
-        ``mask`` is (B, S) or (B, T), True = real; a token stands for 40 ms.
-        """
+    def forward(self, audio: Tensor, mask: Tensor | None = None) -> Tokens:
+        """A waveform (B, S), or its spectrogram (B, T, mels) → tokens (B, N, D)."""
         x, seen = self._spectrum(audio, mask)  # (B, mels, T), (B, T)
         if self.augment is not None:
             x = self.augment(x, seen)
         if self.normalise:
             x = normalise_bands(x, seen)
         x = x[:, None]  # (B, 1, mels, T)
-        for stage in self.stages:
+        for stage, stride in zip(self.stages, self.strides, strict=True):
             x = stage(x.masked_fill(~seen[:, None, None], 0))
-            seen = seen[:, :: stage[0].stride[1]]
+            seen = seen[:, ::stride]
         x = x.masked_fill(~seen[:, None, None], 0).flatten(1, 2)  # (B, C, N)
         return Tokens(self.moments(x).transpose(1, 2), seen)
 
@@ -198,15 +201,13 @@ class SpectrogramEncoder(Configured):
         mels = self.spectrogram.filters.shape[1]
         if audio.shape[2] != mels:
             raise ValueError(
-                f"a kept spectrogram must be (B, T, {mels}); got {tuple(audio.shape)}"
+                f"a spectrogram must be (B, T, {mels}); got {tuple(audio.shape)}"
             )
-        if mask is None:
-            mask = torch.ones(audio.shape[:2], dtype=torch.bool, device=audio.device)
-        return audio.transpose(1, 2), mask
+        return audio.transpose(1, 2), Tokens(audio, mask).mask
 
 
-def filled_up(waveform: Tensor, mask: Tensor | None, samples: int) -> Tensor:
-    """The sound with silence behind it, (B, samples); says so if it is longer."""
+def pad_waveform(waveform: Tensor, mask: Tensor | None, samples: int) -> Tensor:
+    """The sound with silence behind it, (B, samples); ValueError if it is longer."""
     check_audio(waveform, mask)
     if waveform.shape[1] > samples:
         raise ValueError(

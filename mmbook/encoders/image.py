@@ -1,25 +1,27 @@
 """Image encoders, from scratch: a convolutional one and a vision transformer."""
 
-from __future__ import annotations
+import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..layers.block import Block
 from ..saving import Configured
 from ..tokens import Tokens
+from .checks import check_image
 
 
 class ConvImageEncoder(Configured):
     """A convolutional image encoder (卷积图像编码器): each place of the last map is a token.
 
-    Each stage halves height and width; one more 3×3 convolution lets neighbours talk,
-    and a learned position is added, because attention does not know places.
+    Each stage halves height and width; one more 3×3 convolution mixes neighbours, and a
+    learned position is added, because attention does not know places. Pictures of any
+    height and width are read: the positions, learned for ``size``, are interpolated.
 
     Parameters
     ----------
-    width : D of the tokens, also the channels of the last stage.
-    size : height and width of the pictures in pixels.
+    width, size : D, also the channels of the last stage; the usual side in pixels.
     channels : of the earlier stages.
     """
 
@@ -36,19 +38,29 @@ class ConvImageEncoder(Configured):
         side = -(-size // 2 ** (len(channels) + 1))
         self.position = nn.Parameter(0.02 * torch.randn(side * side, width))
 
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [m for m in self.stages if isinstance(m, nn.Conv2d)]
+
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tokens:
         """(B, 3, H, W) in [0, 1] → tokens (B, N, D), row by row."""
-        check_image(image, self.size)
+        check_image(image)
         features = self.stages(image - 0.5)  # (B, D, H / 8, W / 8)
-        return Tokens(features.flatten(2).transpose(1, 2) + self.position, mask)
+        position = self._positions(*features.shape[2:])
+        return Tokens(features.flatten(2).transpose(1, 2) + position, mask)
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        side = math.isqrt(len(self.position))
+        if (rows, columns) == (side, side):
+            return self.position
+        grid = self.position.T.unflatten(1, (side, side))[None]  # (1, D, side, side)
+        grid = F.interpolate(grid, (rows, columns), mode="bilinear")
+        return grid[0].flatten(1).T  # (rows · columns, D)
 
 
 def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(),
-    ]
+    convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(after), nn.ReLU()]
 
 
 class PatchImageEncoder(Configured):
@@ -60,8 +72,7 @@ class PatchImageEncoder(Configured):
     Parameters
     ----------
     width, layers, heads : D, number of blocks, number of heads.
-    size, patch : side of the pictures and of a patch in pixels; ``patch`` must divide
-        ``size``.
+    size, patch : sides in pixels of the pictures, squares, and of a patch, a divisor.
     eps : of the layer norms (ViT uses 1e-12).
     """
 
@@ -82,13 +93,16 @@ class PatchImageEncoder(Configured):
         self.width, self.size = width, size
         self.patches = nn.Conv2d(3, width, patch, stride=patch)
         self.summary = nn.Parameter(torch.zeros(1, width))
-        self.position = nn.Parameter(
-            0.02 * torch.randn((size // patch) ** 2 + 1, width)
-        )
+        places = (size // patch) ** 2 + 1
+        self.position = nn.Parameter(0.02 * torch.randn(places, width))
         self.blocks = nn.ModuleList(
             Block(width, heads, hidden, dropout=dropout, eps=eps) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width, eps=eps)
+
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.patches, *self.blocks]
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tokens:
         """(B, 3, H, W) in [0, 1] → tokens (B, 1 + N, D): the summary, then the patches."""
@@ -99,26 +113,3 @@ class PatchImageEncoder(Configured):
         for block in self.blocks:
             x = block(x, mask)
         return Tokens(self.norm(x), mask)
-
-
-def check_image(image: Tensor, size: int | None = None) -> None:
-    """Say what is wrong with a batch of pictures, if anything is.
-
-    Raises
-    ------
-    ValueError
-        If it is not (B, 3, H, W), not float, or not of the expected size.
-    """
-    shape = tuple(image.shape)
-    if image.ndim != 4 or shape[1] != 3:
-        hint = ": move the channels first" if shape[-1:] == (3,) else ""
-        raise ValueError(f"image must be (B, 3, H, W) in [0, 1]; got {shape}{hint}")
-    if not image.is_floating_point():
-        raise ValueError(
-            f"image must be float in [0, 1]; got {image.dtype}: divide by 255"
-        )
-    if size is not None and shape[2:] != (size, size):
-        raise ValueError(
-            f"image must be {size} pixels high and wide, as the encoder was made for; "
-            f"got {shape[2]} × {shape[3]}: resize it"
-        )

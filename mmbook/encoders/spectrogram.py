@@ -1,12 +1,12 @@
 """The log-mel spectrogram (对数梅尔谱): how loud each band of frequencies is at each moment."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .checks import check_audio
 
 DECIBELS = 40  # one unit of the log-mel spectrogram
 
@@ -14,16 +14,10 @@ DECIBELS = 40  # one unit of the log-mel spectrogram
 def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
     """Triangles that gather frequencies into bands (梅尔滤波器组): (bins, mels).
 
-    The mel scale of Slaney 1998 is linear up to 1,000 Hz and logarithmic above; the
-    triangles overlap by half, and each has area one. Bins lie 40 Hz apart, from 0 to
-    half the rate: (201, 80) for Whisper's numbers.
-
-    Raises
-    ------
-    ValueError
-        If there are so many bands that one of them falls between two bins.
+    They overlap by half, and each has area one. Bins lie 40 Hz apart, from 0 to half the
+    rate: (201, 80) for Whisper's numbers.
     """
-    top = torch.tensor(to_mel(rate / 2), dtype=torch.float64)
+    top = to_mel(torch.tensor(rate / 2, dtype=torch.float64))
     edges = to_hertz(torch.linspace(0, 1, mels + 2, dtype=torch.float64) * top)
     bins = torch.linspace(0, rate / 2, rate // 80 + 1, dtype=torch.float64)[:, None]
     left, middle, right = edges[:-2], edges[1:-1], edges[2:]  # each (mels,)
@@ -37,13 +31,14 @@ def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
     return filters.float()
 
 
-def to_mel(hertz: float) -> float:
-    if hertz < 1000:
-        return 3 * hertz / 200
-    return 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
+def to_mel(hertz: Tensor) -> Tensor:
+    """The mel scale of Slaney 1998: linear up to 1,000 Hz and logarithmic above."""
+    above = 15 + 27 * (hertz.clamp(min=1) / 1000).log() / math.log(6.4)
+    return torch.where(hertz < 1000, 3 * hertz / 200, above)
 
 
 def to_hertz(mel: Tensor) -> Tensor:
+    """The inverse of :func:`to_mel`."""
     above = 1000 * torch.exp(math.log(6.4) / 27 * (mel - 15))
     return torch.where(mel < 15, 200 * mel / 3, above)
 
@@ -58,12 +53,11 @@ class LogMel(nn.Module):
 
     so a step of one is a factor of 10,000 in power, and what is 80 dB softer than the
     loudest moment is cut off. Radford et al. 2022, https://arxiv.org/abs/2212.04356.
-
-    Parameters
-    ----------
-    mels : number of bands.
-    rate : samples a second.
+    ``mels`` is the number of bands, ``rate`` that of samples a second.
     """
+
+    window: Tensor
+    filters: Tensor
 
     def __init__(self, mels: int = 80, rate: int = 16_000):
         super().__init__()
@@ -85,17 +79,12 @@ class LogMel(nn.Module):
         lengths = real_lengths(waveform, mask)
         with torch.autocast(waveform.device.type, enabled=False):
             wave = _mirrored(waveform.float(), lengths, self.window_length // 2)
-            spectrum = torch.stft(
-                wave,
-                self.window_length,
-                self.hop,
-                window=self.window.float(),
-                center=False,
-                return_complex=True,
-            )[..., : max(1, waveform.shape[1] // self.hop)]
+            pieces = wave.unfold(1, self.window_length, self.hop)  # (B, T, window)
+            pieces = pieces[:, : max(1, waveform.shape[1] // self.hop)]
+            spectrum = torch.fft.rfft(pieces * self.window.float()).mT  # (B, bins, T)
             power = self.filters.float().T @ spectrum.abs().square()  # (B, mels, T)
         real = self.frames(lengths, power.shape[-1])
-        return _scaled(power.clamp(min=1e-10).log10(), real), real
+        return _scaled(power.clamp(min=1e-10).log10(), real[:, None]), real
 
     def frames(self, lengths: Tensor, steps: int) -> Tensor:
         """Which of so many steps hold a sound of that many samples: (B,) → (B, T)."""
@@ -111,8 +100,7 @@ def log_mel(
 
 
 def _scaled(logarithm: Tensor, real: Tensor) -> Tensor:
-    """Whisper's scale, in which only real moments count: (B, mels, T)."""
-    real = real[:, None]  # (B, 1, T)
+    """Whisper's scale over the real moments (B, 1, T): (B, mels, T)."""
     top = logarithm.masked_fill(~real, -10).amax((1, 2), keepdim=True)
     return (torch.maximum(logarithm, top - 8) + 4).masked_fill(~real, 0) / 4
 
@@ -123,17 +111,9 @@ def normalise_bands(
     """Each band with mean 0 and variance 1 over its own sound (均值方差归一化).
 
     A microphone multiplies each frequency by a factor; in the logarithm this is a number
-    added to each band, and the mean takes it away. (Applied to cepstra this is known as
-    CMVN.)
-
-    Parameters
-    ----------
-    spectrum, mask : (B, mels, T), as :class:`LogMel` makes it, and (B, T) bool.
-    depth : what is so many decibels softer than the loudest moment is raised to that.
-
-    Returns
-    -------
-    (B, mels, T), zero at padding.
+    added to each band, and the mean takes it away. (Applied to cepstra: CMVN.) What is
+    ``depth`` decibels softer than the loudest moment is raised to that first. (B, mels,
+    T) and (B, T) bool → (B, mels, T), zero at padding.
     """
     real = torch.ones_like(spectrum[:, :1]) if mask is None else mask[:, None].float()
     hidden = spectrum.masked_fill(real == 0, -torch.inf)
@@ -141,7 +121,8 @@ def normalise_bands(
     raised = torch.maximum(spectrum, loudest - depth / DECIBELS) * real
     count = real.sum(2, keepdim=True).clamp(min=1)
     centred = (raised - raised.sum(2, keepdim=True) / count) * real
-    deviation = (centred.square().sum(2, keepdim=True) / count).sqrt()
+    variance = centred.square().sum(2, keepdim=True) / count
+    deviation = variance.clamp(min=1e-12).sqrt()  # no infinite slope at zero
     return centred / (deviation + 0.1)  # a band in which nothing happens stays small
 
 
@@ -149,15 +130,13 @@ def real_lengths(waveform: Tensor, mask: Tensor | None) -> Tensor:
     """The number of real samples of each row: (B,)."""
     if mask is not None:
         return mask.sum(1)
-    rows, samples = waveform.shape
-    return torch.full((rows,), samples, device=waveform.device)
+    return torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
 
 
 def _mirrored(waveform: Tensor, lengths: Tensor, half: int) -> Tensor:
     """Continue each sound by its mirror image at both ends: (B, half + S + half).
 
-    Padding would be silence instead; so a window at the end of a sound sees the same,
-    however much padding stands behind it.
+    So a window at the end of a sound sees the same, however much padding follows.
     """
     steps = torch.arange(half, device=waveform.device)
     last = (lengths[:, None] - 1).clamp(min=0)  # (B, 1)
@@ -167,27 +146,3 @@ def _mirrored(waveform: Tensor, lengths: Tensor, half: int) -> Tensor:
     silent = waveform.masked_fill(places >= lengths[:, None], 0)
     whole = F.pad(torch.cat([before, silent], dim=1), (0, half))
     return whole.scatter(1, half + lengths[:, None] + steps, after)
-
-
-def check_audio(waveform: Tensor, mask: Tensor | None = None) -> None:
-    """Say what is wrong with a batch of waveforms, if anything is.
-
-    Raises
-    ------
-    ValueError
-        If it is not (B, S), not float, empty, or the mask does not fit.
-    """
-    shape = tuple(waveform.shape)
-    if waveform.ndim != 2 or not waveform.shape[1]:
-        hint = ": drop the axis of channels" if waveform.ndim == 3 else ""
-        raise ValueError(f"audio must be (B, S) in [−1, 1]; got {shape}{hint}")
-    if not waveform.is_floating_point():
-        raise ValueError(
-            f"audio must be float in [−1, 1]; got {waveform.dtype}: divide it by its "
-            "largest value, 32768 for int16"
-        )
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != waveform.shape):
-        raise ValueError(
-            f"the mask of the audio must be bool {shape}, True = real; got "
-            f"{mask.dtype} {tuple(mask.shape)}"
-        )

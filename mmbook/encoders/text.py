@@ -1,6 +1,4 @@
-"""Text encoders, from scratch; with BERT's weights they equal BERT."""
-
-from __future__ import annotations
+"""Text encoders, from scratch."""
 
 from torch import Tensor, nn
 
@@ -12,6 +10,8 @@ from ..tokens import Tokens
 
 class TextEncoder(Configured):
     """A transformer that reads a sentence in both directions (文本编码器).
+
+    With the same weights it equals BERT (Devlin et al. 2019): chapter 2.1.
 
     Parameters
     ----------
@@ -41,6 +41,10 @@ class TextEncoder(Configured):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width, eps=eps) if norm_first else nn.Identity()
+
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.embedding, *self.blocks]
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tokens:
         """ids (B, L), mask (B, L) True = real → tokens (B, L, D)."""

@@ -1,38 +1,26 @@
 """Video encoders, from scratch: frame by frame, and by tubelets of space and time."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers.attention import Attention
 from ..layers.block import Block
-from ..layers.positions import wave_angles
+from ..layers.positions import sinusoids
 from ..saving import Configured
 from ..tokens import Tokens
-
-ATTENTIONS = ("joint", "divided")
-
-
-POSITIONS = ("learned", "sinusoid")
+from .checks import check_image, check_mask
 
 
 class FrameVideoEncoder(Configured):
     """Each frame through an image encoder, then time (逐帧视频编码器).
 
     Every token gets the learned position of its frame; then, if there are ``layers``,
-    each place of the picture looks along time. With ``pool`` a frame becomes one token
-    first, so time is all that is left to look at (ViViT's "factorised encoder", Arnab et
-    al. 2021, https://arxiv.org/abs/2103.15691). Frames that are padding are not even
-    shown to the image encoder, whose batch norm would count them.
-
-    Parameters
-    ----------
-    image_encoder : any of the book's; its ``width`` is D.
-    frames : the longest F.
-    layers, heads, hidden, dropout : of the blocks along time; no layers, no blocks.
-    pool : one token a frame, the mean of those of the picture.
+    each place of the picture attends along time. With ``pool`` a frame becomes one token
+    first, the mean (ViViT's "factorised encoder", Arnab et al. 2021,
+    https://arxiv.org/abs/2103.15691). Frames that are padding are not given to the image
+    encoder, whose batch norm would count them; its ``width`` is D. ``frames`` is the
+    longest F.
     """
 
     def __init__(
@@ -53,6 +41,10 @@ class FrameVideoEncoder(Configured):
             Block(self.width, heads, hidden, dropout=dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(self.width) if layers else nn.Identity()
+
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.image_encoder, *self.blocks]
 
     def forward(self, video: Tensor, mask: Tensor | None = None) -> Tokens:
         """(B, F, 3, H, W), mask (B, F) → tokens (B, F · N, D), frame by frame."""
@@ -85,23 +77,19 @@ class TubeletVideoEncoder(Configured):
     """A video transformer: each tube of pixels, a few frames deep, is a token (视频
     Transformer, 时空管).
 
-    ``attention="joint"`` lets every token look at all others, which costs (T · S)² for
-    T moments and S places (时空联合注意力). ``"divided"`` looks along time first and
+    ``attention="joint"`` lets every token attend to all others, which costs (T · S)² for
+    T moments and S places (时空联合注意力). ``"divided"`` attends along time first and
     within the frame then, which costs T² · S + T · S² (时空分离注意力, Bertasius et al.
     2021, https://arxiv.org/abs/2102.05095). With the same weights the first equals
     ``transformers.VideoMAEModel`` (Tong et al. 2022, https://arxiv.org/abs/2203.12602)
-    and both equal ``TimesformerModel``.
-
-    Shorter clips are filled up to whole tubelets by their last real frame; a tubelet is
-    real if one of its frames is.
+    and both equal ``TimesformerModel``. Shorter clips are filled up to whole tubelets by
+    their last real frame; a tubelet is real if one of its frames is.
 
     Parameters
     ----------
-    width, layers, heads, hidden, dropout, eps : as in
-        :class:`~mmbook.encoders.PatchImageEncoder`.
+    width, layers, heads, eps : as in :class:`PatchImageEncoder`.
     frames, size : the longest F, and the side of the pictures in pixels.
     tubelet, patch : depth of a tubelet in frames and its side in pixels.
-    attention : ``"joint"`` or ``"divided"``.
     position : ``"learned"``, one vector for each moment plus one for each place; or
         ``"sinusoid"``, fixed waves over all tokens, as VideoMAE has them.
     summary : put a learned summary token before the others.
@@ -124,44 +112,50 @@ class TubeletVideoEncoder(Configured):
         eps: float = 1e-12,
     ):
         super().__init__()
-        _check_choices(size, patch, attention, position)
+        if size % patch:
+            raise ValueError(f"patch must divide size; got {patch} and {size}")
+        block = _choice(
+            "attention", attention, {"joint": Block, "divided": DividedBlock}
+        )
+        learned = _choice("position", position, {"learned": True, "sinusoid": False})
         self.width, self.size, self.frames = width, size, frames
         self.tubelet, self.attention = tubelet, attention
-        block = Block if attention == "joint" else DividedBlock
         sides = (tubelet, patch, patch)
         self.tubelets = nn.Conv3d(3, width, sides, stride=sides)
         self.summary = nn.Parameter(torch.zeros(1, width)) if summary else None
-        self._add_positions(-(-frames // tubelet), (size // patch) ** 2, position)
+        self._add_positions(-(-frames // tubelet), (size // patch) ** 2, learned)
         self.blocks = nn.ModuleList(
             block(width, heads, hidden, dropout=dropout, eps=eps) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width, eps=eps)
 
-    def _add_positions(self, moments: int, places: int, kind: str) -> None:
+    def _add_positions(self, moments: int, places: int, learned: bool) -> None:
         """(T, 1, D) and (1, S, D) to learn, or (T, S, D) that stay as they are."""
-        if kind == "learned":
+        self.place: nn.Parameter | None = None
+        if learned:
             self.time = nn.Parameter(0.02 * torch.randn(moments, 1, self.width))
             self.place = nn.Parameter(0.02 * torch.randn(1, places, self.width))
         else:
-            waves = sinusoids(moments * places, self.width)
+            waves = sinusoids(torch.arange(moments * places), self.width).float()
             self.register_buffer("time", waves.unflatten(0, (moments, places)), False)
-            self.place = None
+
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.tubelets, *self.blocks]
 
     def forward(self, video: Tensor, mask: Tensor | None = None) -> Tokens:
-        """(B, F, 3, H, W), mask (B, F) → tokens (B, T · S, D), moment by moment.
-
-        A summary token stands before them.
-        """
+        """(B, F, 3, H, W), mask (B, F) → tokens (B, T · S, D), moment by moment."""
         check_video(video, mask, self.frames, self.size)
         video, mask = whole_tubelets(video, mask, self.tubelet)
         x = self.tubelets(2 * video.transpose(1, 2) - 1)  # (B, D, T, rows, columns)
         x = x.flatten(3).permute(0, 2, 3, 1)  # (B, T, S, D)
         x = x + self.time[: x.shape[1]]
         x = x if self.place is None else x + self.place
-        summary = x.new_zeros(len(x), 0, self.width)
-        if self.summary is not None:
-            summary = self.summary.expand(len(x), 1, -1)
-        real = self._real(mask, x.shape[2])
+        summary = x.new_zeros(0, self.width) if self.summary is None else self.summary
+        summary, real = summary.expand(len(x), -1, -1), None
+        if mask is not None:  # from moments (B, T) to tokens; a summary is always real
+            real = mask.repeat_interleave(x.shape[2], 1)
+            real = F.pad(real, (summary.shape[1], 0), value=True)
         if self.attention == "divided":
             for block in self.blocks:
                 x, summary = block(x, summary, mask)
@@ -171,21 +165,15 @@ class TubeletVideoEncoder(Configured):
                 x = block(x, real)
         return Tokens(self.norm(x), real)
 
-    def _real(self, mask: Tensor | None, places: int) -> Tensor | None:
-        """From moments (B, T) to tokens; the summary is always real."""
-        if mask is None:
-            return None
-        real = mask.repeat_interleave(places, 1)
-        return F.pad(real, (int(self.summary is not None), 0), value=True)
+
+def _choice(name: str, given: str, choices: dict):
+    if given not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {given!r}")
+    return choices[given]
 
 
 class DividedBlock(Block):
-    """One layer of divided attention: along time, then within the frame, then think.
-
-    Parameters
-    ----------
-    width, heads, hidden, dropout, eps : as in :class:`~mmbook.layers.Block`.
-    """
+    """One layer of divided attention: along time, within the frame, feed-forward."""
 
     def __init__(
         self,
@@ -199,11 +187,8 @@ class DividedBlock(Block):
         self.time = Attention(width, heads, dropout=dropout)
         self.time_norm = nn.LayerNorm(width, eps=eps)
 
-    def forward(self, x: Tensor, summary: Tensor, mask: Tensor | None = None):
-        """x (B, T, S, D), summary (B, 0 or 1, D), mask (B, T) → the first two, new.
-
-        The summary looks at each frame and takes the mean of what it saw.
-        """
+    def forward(self, x: Tensor, summary: Tensor, mask=None):  # type: ignore[override]
+        """x (B, T, S, D), summary (B, 0 or 1, D), mask (B, T) → the first two, new."""
         x = x + self._along_time(x, mask)
         x, summary = self._within_frames(x, summary, mask)
         x = self._add(x, self.feed_forward_norm, self.feed_forward)
@@ -217,6 +202,7 @@ class DividedBlock(Block):
         return seen.unflatten(0, (batch, places)).transpose(1, 2)
 
     def _within_frames(self, x: Tensor, summary: Tensor, mask: Tensor | None):
+        """The summary attends to each frame and takes the mean of the results."""
         batch, moments, _, _ = x.shape
         first = summary.shape[1]  # 0 or 1
         rows = torch.cat([summary.repeat_interleave(moments, 0), x.flatten(0, 1)], 1)
@@ -235,41 +221,16 @@ def whole_tubelets(
 
     Frames that are padding, and those that are missing, become the last real one before.
     """
-    batch, frames = video.shape[:2]
-    missing = -frames % depth
+    missing = -video.shape[1] % depth
     if mask is None and not missing:
         return video, None
-    number = torch.arange(frames, device=video.device).expand(batch, -1)
-    if mask is not None:
-        number = torch.where(mask, number, 0).cummax(1).values
-        mask = F.pad(mask, (0, missing)).unflatten(1, (-1, depth)).any(-1)  # (B, T)
-    number = F.pad(number, (0, missing), value=0).cummax(1).values
-    rows = torch.arange(batch, device=video.device)[:, None]
-    return video[rows, number], mask
-
-
-def equally_spaced(video: Tensor, mask: Tensor | None, count: int) -> Tensor:
-    """So many frames of each clip (B, F, 3, H, W), from its first real one to its last.
-
-    ``mask`` (B, F) is True for real frames, which come first.
-    """
-    if mask is None:
-        mask = torch.ones(video.shape[:2], dtype=torch.bool, device=video.device)
-    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
-    steps = torch.linspace(0, 1, count, device=video.device)
-    number = (steps * last).round().long()  # (B, count)
-    return video[torch.arange(len(video), device=video.device)[:, None], number]
-
-
-def sinusoids(count: int, width: int) -> Tensor:
-    r"""Fixed positions (正弦位置编码), (count, D): sines and cosines in turn.
-
-    $$\sin(n / 10000^{2i/D}), \cos(n / 10000^{2i/D})$$ for each position $n$ (Vaswani et
-    al. 2017, https://arxiv.org/abs/1706.03762).
-    """
-    angles = wave_angles(torch.arange(count), width)  # (count, ⌈D / 2⌉)
-    waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
-    return waves[:, :width].float()
+    real = torch.ones_like(video[:, :, 0, 0, 0], dtype=torch.bool)
+    real = F.pad(real if mask is None else mask, (0, missing))
+    places = torch.arange(real.shape[1], device=video.device)
+    number = torch.where(real, places, 0).cummax(1).values  # the last real one
+    rows = torch.arange(len(video), device=video.device)[:, None]
+    whole = None if mask is None else real.unflatten(1, (-1, depth)).any(-1)  # (B, T)
+    return video[rows, number], whole
 
 
 def check_video(
@@ -278,49 +239,21 @@ def check_video(
     frames: int | None = None,
     size: int | None = None,
 ) -> None:
-    """Say what is wrong with a batch of clips, if anything is.
-
-    Raises
-    ------
-    ValueError
-        If it is not (B, F, 3, H, W), not float, too long or not of the expected size; or
-        if the mask is not (B, F) bool.
-    """
-    shape = tuple(video.shape)
-    if video.ndim != 5 or shape[2] != 3:
-        hint = ": move the channels before height and width" * (shape[-1:] == (3,))
-        if video.ndim == 5 and shape[1] == 3:
-            hint = ": swap frames and channels"
-        raise ValueError(f"video must be (B, F, 3, H, W) in [0, 1]; got {shape}{hint}")
-    if not video.is_floating_point():
-        raise ValueError(
-            f"video must be float in [0, 1]; got {video.dtype}: divide by 255"
-        )
-    if frames is not None and shape[1] > frames:
+    """Clips must be float (B, F, 3, H, W), not too long, and the mask (B, F) must fit."""
+    check_image(video, size, "video")
+    if frames is not None and video.shape[1] > frames:
         raise ValueError(
             f"video may have {frames} frames, as the encoder was made for; got "
-            f"{shape[1]}: take fewer, equally spaced"
+            f"{video.shape[1]}: take fewer, equally spaced"
         )
-    if size is not None and shape[3:] != (size, size):
-        raise ValueError(
-            f"video must be {size} pixels high and wide, as the encoder was made for; "
-            f"got {shape[3]} × {shape[4]}: resize it"
-        )
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != shape[:2]):
-        raise ValueError(
-            f"a video mask must be bool (B, F) = {shape[:2]}, True = real; got "
-            f"{mask.dtype} {tuple(mask.shape)}"
-        )
+    check_mask(mask, tuple(video.shape[:2]), "video")
 
 
-def _check_choices(size: int, patch: int, attention: str, position: str) -> None:
-    if size % patch:
-        raise ValueError(f"patch must divide size; got {patch} and {size}")
-    if attention not in ATTENTIONS:
-        raise ValueError(
-            f"attention must be one of {', '.join(ATTENTIONS)}; got {attention!r}"
-        )
-    if position not in POSITIONS:
-        raise ValueError(
-            f"position must be one of {', '.join(POSITIONS)}; got {position!r}"
-        )
+def equally_spaced(video: Tensor, mask: Tensor | None, count: int) -> Tensor:
+    """So many frames of each clip, from its first to its last real one (mask (B, F))."""
+    if mask is None:
+        mask = torch.ones(video.shape[:2], dtype=torch.bool, device=video.device)
+    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
+    steps = torch.linspace(0, 1, count, device=video.device)
+    number = (steps * last).round().long()  # (B, count)
+    return video[torch.arange(len(video), device=video.device)[:, None], number]

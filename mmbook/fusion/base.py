@@ -112,6 +112,10 @@ class AttentionFusion(Fusion):
         self.blocks = nn.ModuleList(self.layer(heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.project, *self.blocks]
+
     def layer(self, heads: int, dropout: float) -> nn.Module:
         """One layer; subclasses say what it is made of."""
         raise NotImplementedError

@@ -29,6 +29,8 @@ class LowRankTensor(Fusion):
     width, rank : D, and R, the number of terms.
     """
 
+    decays = ("factors",)  # weight decay pulls them to zero, as it does a weight
+
     def __init__(self, widths: dict[str, int], width: int, rank: int = 4):
         super().__init__(widths, width)
         at_least_one(rank=rank)

@@ -62,6 +62,10 @@ class MultimodalConvolution(Fusion):
         )
         self.norm = nn.LayerNorm(width)
 
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.project, *self.blocks]
+
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one sequence."""
         parts = self.aligned(tokens)

@@ -58,6 +58,10 @@ class TransformerXL(Fusion):
         )
         self.norm = nn.LayerNorm(width)
 
+    def layers(self) -> list[nn.Module]:
+        """From input to output, for gradual unfreezing and layer-wise rates."""
+        return [self.project, *self.blocks]
+
     def forward(
         self, tokens: dict[str, Tokens], times: dict[str, Tensor] | None = None
     ) -> Tokens:

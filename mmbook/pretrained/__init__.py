@@ -1,7 +1,6 @@
 """Encoders that come through transformers (预训练编码器), and their outputs computed once."""
 
 from .audio import PretrainedAudioEncoder
-from .base import Pretrained, load_processor, read_config
 from .features import keep_features
 from .image import PretrainedImageEncoder
 from .text import PretrainedTextEncoder

@@ -1,14 +1,13 @@
 """Pre-trained image encoders of transformers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import AutoImageProcessor
 
-from ..encoders.image import check_image
+from ..encoders.checks import check_image
 from ..tokens import Tokens
-from .base import Pretrained, load_processor, own_folder, read_config
+from .base import Pretrained, read_processor
 
 
 class PretrainedImageEncoder(Pretrained):
@@ -16,16 +15,23 @@ class PretrainedImageEncoder(Pretrained):
 
     Convolutional models (MobileNetV2, ResNet, ConvNeXt) give their last map, row by
     row; vision transformers give their patches, without the summary token. Thus N =
-    rows × columns, always. Pictures of another size are resized (shorter side) and the
-    middle is cropped; those of the right size are taken as they are.
+    rows × columns, always. A picture of another size is resized so that its shorter side
+    is ``resize``, and the middle is cropped; one of the right size is taken as it is.
 
     Parameters
     ----------
     config, width, trainable : see :class:`Pretrained`.
-    size : of the pictures that the model wants, in pixels.
-    mean, std : of each colour, by which pictures in [0, 1] are normalised.
+    size, mean, std : side in pixels of what the model reads; of each colour, by which
+        pictures in [0, 1] are normalised.
     bicubic : resize so; otherwise bilinear.
+    resize : None means ``size``: the crop loses nothing of a square. Many checkpoints
+        were trained with more, as MobileNetV2 with 256; but retrieval on photographs is
+        better without (33.7 in place of 30.7 % found).
     """
+
+    tower = "vision_model"
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -36,25 +42,29 @@ class PretrainedImageEncoder(Pretrained):
         mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         std: tuple[float, ...] = (0.5, 0.5, 0.5),
         bicubic: bool = True,
+        resize: int | None = None,
     ):
-        self.size = size
+        self.size, self.resize = size, resize or size
+        if self.resize < size:
+            raise ValueError(f"resize must be {size} or more, the size; got {resize}")
         super().__init__(config, width, trainable)
         self.interpolation = "bicubic" if bicubic else "bilinear"
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tokens:
-        """(B, 3, H, W) in [0, 1], or kept features (B, N, C) → tokens (B, N, D).
-
-        ``mask`` (B, N) tells which tokens are real; None means all.
-        """
-        features = self._kept(image) if image.ndim == 3 else self.features(image)
-        return Tokens(self.project(features), mask)
-
-    def features(self, image: Tensor) -> Tensor:
-        """What the model says before projection: (B, 3, H, W) → (B, N, C)."""
+    def features(self, image: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, 3, H, W) in [0, 1] → (B, N, C); ``mask`` (B, N) is of the tokens."""
         check_image(image)
-        return self._run((self._resized(image) - self.mean) / self.std)
+        return Tokens(self._run(self._normalised(image)), mask)
+
+    def _normalised(self, image: Tensor) -> Tensor:
+        if image.shape[-2:] != (self.size, self.size):
+            image = _middle(image, 4 * min(image.shape[-2:]))  # no giants of strips
+            scale = self.resize / min(image.shape[-2:])
+            sides = [max(self.resize, round(side * scale)) for side in image.shape[-2:]]
+            image = F.interpolate(image, sides, mode=self.interpolation, antialias=True)
+            image = _middle(image, self.size).clamp(0, 1)  # bicubic overshoots
+        return (image - self.mean) / self.std
 
     def _run(self, pixels: Tensor) -> Tensor:
         out = self.model(pixels).last_hidden_state
@@ -64,29 +74,27 @@ class PretrainedImageEncoder(Pretrained):
         patches = (self.size // patch) ** 2 if patch else out.shape[1]
         return out[:, max(0, out.shape[1] - patches) :]  # summary tokens come first
 
-    def _resized(self, image: Tensor) -> Tensor:
-        high, wide = image.shape[-2:]
-        if (high, wide) == (self.size, self.size):
-            return image
-        scale = self.size / min(high, wide)
-        sides = [max(self.size, round(side * scale)) for side in (high, wide)]
-        image = F.interpolate(image, sides, mode=self.interpolation, antialias=True)
-        top, left = ((side - self.size) // 2 for side in sides)
-        image = image[..., top : top + self.size, left : left + self.size]
-        return image.clamp(0, 1)  # bicubic overshoots
-
     @torch.no_grad()
     def _measure(self) -> int:
         return self._run(torch.zeros(1, 3, self.size, self.size)).shape[-1]
 
     @classmethod
-    def from_pretrained(cls, name_or_folder, width=None, trainable=False, **processor):
-        """A checkpoint of transformers, or what :meth:`save_pretrained` wrote.
+    def _read_settings(cls, name: str, given: dict) -> dict:
+        if {"size", "mean", "std"} <= given.keys():
+            return given
+        processor = read_processor(AutoImageProcessor, name, "size=, mean= and std=")
+        size = getattr(processor, "crop_size", None) or processor.size
+        sides = [getattr(size, side, None) for side in ("height", "shortest_edge")]
+        return {
+            "size": next(side for side in sides if side),
+            "mean": tuple(processor.image_mean),
+            "std": tuple(processor.image_std),
+            "bicubic": processor.resample == 3,  # PIL's number
+        } | given
 
-        ``size``, ``mean``, ``std`` and ``bicubic`` are read from the checkpoint's
-        ``preprocessor_config.json``; those given here come first.
-        """
-        name = own_folder(name_or_folder)
-        if not read_config(name).get("class"):
-            processor = load_processor(name, processor)
-        return super().from_pretrained(name, width, trainable, **processor)
+
+def _middle(image: Tensor, longest: int) -> Tensor:
+    """The middle of a picture, neither side longer than this."""
+    high, wide = (min(side, longest) for side in image.shape[-2:])
+    top, left = (image.shape[-2] - high) // 2, (image.shape[-1] - wide) // 2
+    return image[..., top : top + high, left : left + wide]

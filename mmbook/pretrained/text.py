@@ -1,11 +1,7 @@
 """Pre-trained text encoders of transformers."""
 
-from __future__ import annotations
-
-from torch import Tensor
-from transformers import (
-    AutoTokenizer,
-)
+from torch import Tensor, nn
+from transformers import AutoTokenizer
 
 from ..layers.words import check_ids
 from ..tokens import Tokens
@@ -13,21 +9,36 @@ from .base import Pretrained
 
 
 class PretrainedTextEncoder(Pretrained):
-    """A pre-trained text model (BERT, MiniLM, …): each word piece is a token."""
+    """A pre-trained text model (BERT, MiniLM, …): each word piece is a token.
 
-    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tokens:
-        """ids (B, L), mask (B, L) → tokens (B, L, D); or kept features (B, L, C)."""
-        if ids.is_floating_point():
-            return Tokens(self.project(self._kept(ids)), mask)
-        check_ids(ids, getattr(self.model.config, "max_position_embeddings", 10**9))
-        attended = None if mask is None else mask.long()
-        out = self.model(input_ids=ids, attention_mask=attended).last_hidden_state
-        return Tokens(self.project(out), mask)
+    :class:`mmbook.data.Collate` with its tokenizer gives it what it was trained on, the
+    special tokens included.
+    """
+
+    tower = "text_model"
+
+    def features(self, ids: Tensor, mask: Tensor | None = None) -> Tokens:
+        """Token ids (B, L), mask (B, L) True = real → (B, L, C)."""
+        check_ids(ids, self._longest())
+        attended = mask
+        if mask is not None:
+            attended = mask.clone()
+            attended[:, 0] |= ~mask.any(1)  # attention to nothing would not be finite
+            attended = attended.long()
+        out = self.model(input_ids=ids, attention_mask=attended)
+        return Tokens(out.last_hidden_state, mask)
+
+    def _longest(self) -> int:
+        """The most tokens for which there are positions; RoBERTa leaves out the first."""
+        longest = [getattr(self.model.config, "max_position_embeddings", 10**9)]
+        for name, part in self.model.named_modules():
+            if isinstance(part, nn.Embedding) and "position" in name:
+                padding = -1 if part.padding_idx is None else part.padding_idx
+                offset = max(padding + 1, getattr(part, "offset", 0))
+                longest.append(part.num_embeddings - offset)
+        return min(longest)
 
     @staticmethod
     def tokenizer(name_or_folder):
         """The fast tokenizer that belongs to a checkpoint."""
         return AutoTokenizer.from_pretrained(name_or_folder)
-
-    def _measure(self) -> int:
-        return self.model.config.hidden_size

@@ -104,9 +104,9 @@ class Study:
                 continue
             if {a, b} - set(self._conditions[row["like"]]["arms"]):
                 continue
-            ends = [self.difference(a, b, each) for each in (row["like"], name)]
-            words = tuple(self.verdict(a, b, each) for each in (row["like"], name))
-            found.append(Reversal(row["asks"], row["like"], *ends, words))
+            before, after = (self.difference(a, b, n) for n in (row["like"], name))
+            words = self.verdict(a, b, row["like"]), self.verdict(a, b, name)
+            found.append(Reversal(row["asks"], row["like"], before, after, words))
         return found
 
     def runs(self, arm: str, condition: str) -> list[dict]:

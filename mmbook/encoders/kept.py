@@ -1,0 +1,25 @@
+"""In the place of an encoder whose outputs were computed before."""
+
+from torch import Tensor
+
+from ..saving import Configured
+from ..tokens import Tokens, check_width
+
+
+class PrecomputedTokens(Configured):
+    """Passes on the tokens that a frozen encoder has computed before (预计算特征).
+
+    See :func:`mmbook.pretrained.keep_features`; chapter 1.1. ``width`` is their D, which
+    is checked; None takes any.
+    """
+
+    def __init__(self, width: int | None = None):
+        super().__init__()
+        self.width = width
+
+    def forward(self, values: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, N, D), mask (B, N) True = real → the same as tokens."""
+        tokens = Tokens(values, mask)
+        if self.width is not None:
+            check_width(tokens, self.width, "this place of an encoder")
+        return tokens
