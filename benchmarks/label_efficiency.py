@@ -53,8 +53,7 @@ from common import Bound, report, spread, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmbook.data import stack_audio
-from mmbook.data import EasyVQA, easy_vqa, spoken_digits
+from mmbook.data import EasyVQA, easy_vqa, spoken_digits, stack_audio
 from mmbook.encoders import ConvAudioEncoder, ConvImageEncoder
 from mmbook.heads import ClassificationHead
 from mmbook.models import Output

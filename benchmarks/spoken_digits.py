@@ -48,8 +48,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, Dataset
 
-from mmbook.data import Collate, change_speed, stack_audio
-from mmbook.data import spoken_digits
+from mmbook.data import Collate, change_speed, spoken_digits, stack_audio
 from mmbook.encoders import SpectrogramAugment, SpectrogramEncoder
 from mmbook.encoders.spectrogram import LogMel
 from mmbook.fusion import Concatenation
