@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from .files import PICTURES, SOUNDS, read_json, read_text
 
@@ -259,8 +260,9 @@ def _mark_of_names(file: Path, lines: list[str]) -> str:
 
 def _cells(text: str, mark: str, quoted: bool, loose: bool) -> list:
     """The number and the cells of each line, or of several that quotes hold together."""
-    form = {"delimiter": mark, "skipinitialspace": loose, "strict": True}
-    form["quoting"] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    form: dict[str, Any] = {"delimiter": mark, "skipinitialspace": loose}
+    form |= {"strict": True, "quoting": quoting}
     try:
         table = csv.reader(io.StringIO(text, newline=""), **form)
         return [(table.line_num, cells) for cells in table]
