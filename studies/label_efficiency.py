@@ -30,20 +30,33 @@ from label_tasks import (
     Examples,
     mobile_net_vectors,
     nine_numbers,
+    per_cent,
+    share_right,
     task,
     test_examples,
+    vectors,
 )
-from probing import accuracy, per_cent, probe, re_estimate, vectors
 from runner import Condition, Design, Run, Trained, main
 from torch import Tensor, nn
 
-from mmbook.training import TrainingConfig, fit
+from mmbook.training import (
+    TrainingConfig,
+    fit,
+    linear_probe,
+    reestimate_batch_norm,
+)
 
 SCRATCH, TUNED = "from scratch", "fine-tuned from the probe"
 FROZEN, MOBILE = "linear probe", "linear probe on MobileNetV2"
 NINE = "linear probe on nine pixel numbers"
 DESCRIBED = {MOBILE: (64, mobile_net_vectors), NINE: (32, nine_numbers)}
 STEPS, VALIDATIONS = 480, 12
+PROBED = (
+    30,
+    60,
+    120,
+    240,
+)  # iterations of L-BFGS; the last probe is the one that counts
 START_DECAY = 1e-2  # of the probe from which fine-tuning starts: not searched
 
 
@@ -58,13 +71,7 @@ def train(run: Run) -> Trained:
     wanted = task(*place(run))
     data, held = wanted.labelled(run["labels"], run.seed), wanted.held
     if run.arm in DESCRIBED:
-        layer, curve = probe(
-            data.values,
-            data.labels,
-            wanted.classes,
-            run["decay"],
-            lambda now: per_cent(now(held.values), held.labels),
-        )
+        layer, curve = probe(data, held, wanted.classes, run["decay"])
         return Trained(curve, curve[-1][1], layer.state_dict())
     model = classifier(run, data)
     if run.arm == FROZEN:
@@ -81,7 +88,7 @@ def classifier(run: Run, data: Examples) -> Classifier:
         return Classifier(wanted.fresh(), wanted.classes)
     model = Classifier(wanted.pretrained(), wanted.classes)
     if run.condition.values.get("batch norm"):
-        re_estimate(model.encoder, data)
+        reestimate_batch_norm(model, data.batches())
     if run.arm == TUNED:
         fit_probe(model, data, data, START_DECAY)
     return model
@@ -89,16 +96,21 @@ def classifier(run: Run, data: Examples) -> Classifier:
 
 def fit_probe(model: Classifier, data: Examples, held: Examples, decay: float) -> list:
     """A probe on the mean token of the frozen encoder becomes the head."""
-    seen, head = vectors(model.encoder, held), model.head.layers[-1]
-    layer, curve = probe(
-        vectors(model.encoder, data),
-        data.labels,
-        head.out_features,
-        decay,
-        lambda now: per_cent(now(seen), held.labels),
-    )
+    head = model.head.layers[-1]
+    known, held = vectors(model.encoder, data), vectors(model.encoder, held)
+    layer, curve = probe(known, held, head.out_features, decay)
     head.load_state_dict(layer.state_dict())
     return curve
+
+
+def probe(data: Examples, held: Examples, classes: int, decay: float) -> tuple:
+    """A probe on vectors (n, D), and its curve: each point is a fit of its own."""
+    curve = []
+    for steps in PROBED:
+        layer = linear_probe(data.values, data.labels, classes, decay, steps)
+        with torch.no_grad():
+            curve.append((steps, per_cent(layer(held.values), held.labels)))
+    return layer, curve
 
 
 def fit_all(model: nn.Module, data: Examples, held: Examples, run: Run) -> list:
@@ -122,7 +134,7 @@ def fit_all(model: nn.Module, data: Examples, held: Examples, run: Run) -> list:
         range(len(data)),
         config,
         data.batch,
-        lambda now: {"accuracy": accuracy(now, held)},
+        lambda now: {"accuracy": share_right(now, held)},
     )
     return [(row["step"], row["accuracy"]) for row in history.validations]
 
@@ -147,7 +159,7 @@ def test(run: Run, state: dict[str, Tensor], data: dict) -> dict:
             return {"accuracy": per_cent(layer(examples.values), examples.labels)}
     model = Classifier(wanted.fresh(), wanted.classes)
     model.load_state_dict(state)
-    return {"accuracy": accuracy(model, examples)}
+    return {"accuracy": share_right(model, examples)}
 
 
 def condition(name: str, labels: int, arms=(), steps=STEPS, **values) -> Condition:

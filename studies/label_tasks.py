@@ -23,10 +23,13 @@ from mmbook.data.questions import EasyVQA, easy_vqa
 from mmbook.data.recordings import spoken_digits
 from mmbook.encoders import ConvAudioEncoder, ConvImageEncoder
 from mmbook.heads import ClassificationHead
+from mmbook.metrics import accuracy
 from mmbook.models import Output
 from mmbook.pretrained import PretrainedImageEncoder
 from mmbook.saving import build
+from mmbook.training import predict
 
+TOGETHER = 100  # examples in a batch where nothing is trained
 POOL, HELD = 2000, 300  # examples to draw labelled ones from; validation examples
 SHAPES = ("circle", "rectangle", "triangle")
 COLOURS = 8
@@ -75,10 +78,31 @@ class Examples:
         sounds, mask = stack_audio(part.values)
         return {"values": sounds, "mask": mask, "labels": part.labels}
 
-    def batches(self, size: int = 100) -> Iterator[dict[str, Tensor]]:
+    def batches(self) -> Iterator[dict[str, Tensor]]:
         """All of them, in order."""
-        for first in range(0, len(self), size):
-            yield self.batch(range(first, min(first + size, len(self))))
+        for first in range(0, len(self), TOGETHER):
+            yield self.batch(range(first, min(first + TOGETHER, len(self))))
+
+
+@torch.no_grad()
+def vectors(encoder: nn.Module, data: Examples) -> Examples:
+    """The mean of each example's tokens, (n, D), in the example's place."""
+    encoder.eval()
+    rows = []
+    for batch in data.batches():
+        rows.append(encoder(batch["values"], batch.get("mask")).pooled())
+    return Examples(torch.cat(rows), data.labels)
+
+
+def share_right(model: nn.Module, data: Examples) -> float:
+    """Per cent of the examples that a classifier has right."""
+    logits = predict(model, range(len(data)), data.batch, TOGETHER)
+    return per_cent(logits, data.labels)
+
+
+def per_cent(logits: Tensor, labels: Tensor) -> float:
+    """Per cent of the rows whose largest logit is the label's."""
+    return 100 * accuracy(logits, labels)
 
 
 @dataclass
