@@ -154,7 +154,7 @@ def captioned_photographs(
     """
     left_out: list[tuple[str, str]] = []
     rows = read_rows(folder, split, left_out, fifth=True)[0]
-    report(folder, left_out, strict=True)
+    report(Path(folder), left_out, strict=True)
     if not rows:
         raise ValueError(f"no picture of the split {split!r} has captions in {folder}")
     return photographs_of(rows, size, fit)

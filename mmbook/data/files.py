@@ -113,8 +113,10 @@ def read_json(file: str | Path):
 
 # ------------------------------------------------------------------ pictures
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, MemoryError, OverflowError)
-_UNREADABLE += (struct.error, Image.DecompressionBombError)
+_UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, MemoryError, OverflowError),
+    *(struct.error, Image.DecompressionBombError),
+)
 LONGEST = 4  # sides of a kept picture: no longer than so many times the shorter
 
 
@@ -164,17 +166,17 @@ def square(image: Image.Image, size: int, fit: str = "crop") -> Tensor:
         image = image.crop((left, top, left + short, top + short))
         sides = (size, size)
     elif fit == "pad":
-        sides = tuple(max(1, round(side * size / long)) for side in (wide, high))
+        sides = (max(1, round(wide * size / long)), max(1, round(high * size / long)))
     elif long > LONGEST * short:
         raise ValueError(
             f"{wide} × {high} is too oblong to keep its ratio; {LONGEST}:1 at most"
         )
     else:
-        sides = tuple(round(side * size / short) for side in (wide, high))
+        sides = (round(wide * size / short), round(high * size / short))
     image = _rgb(image, form).resize(sides, Image.Resampling.BICUBIC)
     if fit == "pad":
         whole = Image.new("RGB", (size, size))
-        whole.paste(image, tuple((size - side) // 2 for side in sides))
+        whole.paste(image, ((size - sides[0]) // 2, (size - sides[1]) // 2))
         image = whole
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 

@@ -50,7 +50,8 @@ def load_folder(
         read. None does it up to 200 MB.
     """
     check_fit(size, fit)
-    folder, left_out = Path(folder), []
+    folder = Path(folder)
+    left_out: list[tuple[str, str]] = []
     chosen, rows, files = read_rows(folder, split, left_out, table, columns)
     chosen = _alike(chosen, left_out)
     used = dict.fromkeys(row.file for row in chosen)
@@ -60,7 +61,7 @@ def load_folder(
         chosen = [row for row in chosen if row.file not in bad]
     left_out += _unlisted(rows, files, folder, left_out)
     report(folder, left_out, strict or not chosen)
-    classes = sorted({row.label for row in rows} - {None}, key=_order)
+    classes = sorted({r.label for r in rows if r.label is not None}, key=_order)
     data = _data_set(chosen, classes, size, fit, rate)
     data.left_out = left_out
     return data
@@ -118,15 +119,15 @@ def _data_set(rows: Sequence[Row], classes: list[str], size, fit, rate):
     pictures = rows[0].file.suffix.lower() in PICTURES
     if pictures and not classes:
         return photographs_of(rows, size, fit)
-    items = [(row, text) for row in rows for text in row.texts or [None]]
+    items = [(row, text) for row in rows for text in row.texts or [""]]
     files, texts = [row.file for row, _ in items], [text for _, text in items]
     if not classes:
         return Recordings(files, [{"caption": text} for text in texts], rate)
     number = {label: place for place, label in enumerate(classes)}
-    labels = [number[row.label] for row, _ in items]
+    labels = [number[row.label or ""] for row, _ in items]
     if pictures:
-        texts = texts if rows[0].texts else None
-        return LabelledPictures(files, labels, classes, texts, size, fit=fit)
+        said = texts if rows[0].texts else None
+        return LabelledPictures(files, labels, classes, said, size, fit=fit)
     known = [
         {"label": label} | ({"text": text} if text else {})
         for label, text in zip(labels, texts, strict=True)

@@ -41,8 +41,8 @@ class LabelledPictures(Pictures):
         files = [Path(file) for file in check_list(files, "files", "['a.jpg']")]
         labels = [int(n) for n in check_list(labels, "labels", "[0, 1]")]
         self.classes = check_list(classes, "classes", "['cat', 'dog']")
-        texts = files if texts is None else check_list(texts, "texts", "['a dog']")
-        if not files or {len(files)} != {len(labels), len(texts)}:
+        said = files if texts is None else check_list(texts, "texts", "['a dog']")
+        if not files or {len(files)} != {len(labels), len(said)}:
             raise ValueError(
                 "as many pictures as labels (and texts) are needed, at least one; got "
                 f"{len(files)} and {len(labels)}"
@@ -55,9 +55,9 @@ class LabelledPictures(Pictures):
         entries = [
             (
                 place[file],
-                {"label": n} if texts is files else {"text": text, "label": n},
+                {"label": n} if texts is None else {"text": text, "label": n},
             )
-            for file, text, n in zip(files, texts, labels, strict=True)
+            for file, text, n in zip(files, said, labels, strict=True)
         ]
         super().__init__(list(place), entries, size, features, fit)
 

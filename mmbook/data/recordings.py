@@ -61,7 +61,8 @@ class Recordings(Dataset):
         wrong = [row for row in self.known if not isinstance(row, dict)]
         if wrong:
             raise ValueError(f"known must hold a dictionary a file; got {wrong[0]!r}")
-        self.rate, self.kept = rate, {} if keep else None
+        self.rate = rate
+        self.kept: dict[int, Tensor] | None = {} if keep else None
         self.classes = None if classes is None else list(classes)
         self.left_out: list[tuple[str, str]] = []
 
@@ -135,7 +136,7 @@ def spoken_digits(
     if not kept:
         raise ValueError(f"no recording in {folder} belongs to the split {split!r}")
     files, known = zip(*kept, strict=True)
-    return Recordings(files, known, rate, keep=True, classes=map(str, range(10)))
+    return Recordings(files, known, rate, keep=True, classes=list("0123456789"))
 
 
 def _digit_files(folder: Path) -> list[tuple[Path, int, str, int]]:

@@ -134,8 +134,9 @@ def _locate(rows: Sequence[Row], files: Sequence[Path], folder: Path) -> dict[Ro
                 fits = fits or index.get(last, [])
             found[row.name, row.split] = _nearest(row, fits, folder)
         place = found[row.name, row.split]
-        row.file = place if isinstance(place, Path) else None
-    return {row: found[row.name, row.split] for row in rows if row.file is None}
+        if isinstance(place, Path):
+            row.file = place
+    return {row: str(found[row.name, row.split]) for row in rows if row.file is None}
 
 
 def _of_name(name: str, files: Sequence[Path]) -> list[Path]:
@@ -181,7 +182,7 @@ def _tell_splits(rows: Sequence[Row], files, folder: Path, fifth: bool) -> set[s
         for row in rows:
             digest = hashlib.sha1(row.name.encode()).hexdigest()
             row.split = "train" if int(digest, 16) % 5 else "test"
-    return ({row.split for row in rows} | set(told.values())) - {None}
+    return {row.split for row in rows if row.split} | set(told.values())
 
 
 def _of_split(rows: Sequence[Row], split: str, known: set, left_out: list) -> list[Row]:

@@ -45,7 +45,7 @@ class Row:
     label: str | None = None
     split: str | None = None
     where: str = ""
-    file: Path | None = None
+    file: Path = None  # type: ignore[assignment]  # found later, or the row is left out
 
 
 def split_name(word: str) -> str:
@@ -70,7 +70,9 @@ def read_table(
 
     ``columns`` tells what columns of another name are, as ``{"emotion": "label"}``.
     """
-    rows, wrong, chosen = [], [], tuple((columns or {}).items())
+    rows: list[Row] = []
+    wrong: list[tuple[str, str]] = []
+    chosen = tuple((columns or {}).items())
     inside = file.is_relative_to(folder)
     place = file.relative_to(folder) if inside else Path(file.name)
     name, split = place.as_posix(), split_in(place)

@@ -52,7 +52,7 @@ class Credit:
 
 def flickr_id(address: str) -> str:
     """The number of a photograph on Flickr, from the address of its file."""
-    return re.search(r"/(\d+)_[0-9a-f]+(?:_\w)?\.jpg$", address).group(1)
+    return re.sub(r"^.*/(\d+)_[0-9a-f]+(_\w)?\.jpg$", r"\1", address)
 
 
 def _photograph_credits() -> tuple[Credit, ...]:
