@@ -1,0 +1,16 @@
+"""The Sphinx extension of the book's site: each file does one thing to the pages.
+
+The notebooks stay as they are; what the site shows differently is made here, while it is
+built. ``_config.yml`` names this folder, so a plain ``jupyter-book build`` has it, too.
+"""
+
+from . import cells, formulas, head, meta, reading
+
+PARTS = (reading, cells, formulas, meta, head)
+
+
+def setup(app):
+    """Called by Sphinx: set up each part."""
+    for part in PARTS:
+        part.setup(app)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
