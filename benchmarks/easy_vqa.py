@@ -152,6 +152,17 @@ def settings() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def features_of(image, pictures, file: Path | None) -> Tensor:
+    """The features of pictures, or those that an earlier run has kept in this file."""
+    if file and file.is_file():
+        return torch.load(file)
+    features = keep_features(image, pictures, dtype=torch.float16)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(features, file)
+    return features
+
+
 def main() -> None:
     """Keep features, train, test, report."""
     given, (data, models) = settings(), folders()
@@ -167,10 +178,8 @@ def main() -> None:
         plain["train"].questions + plain["test"].questions,
     )
     for split, questions in plain.items():
-        file = given.keep / f"{split}.safetensors" if given.keep else None
-        features = keep_features(
-            image, questions.images, file=file, dtype=torch.float16
-        )
+        file = given.keep / f"{IMAGE_MODEL}-{split}.pt" if given.keep else None
+        features = features_of(image, questions.images, file)
         sets[split] = Answered(questions.with_features(features), known)
     kept = time.perf_counter() - start
     model = model_for(image, text, len(plain["train"].answers), given.width)
