@@ -5,10 +5,10 @@
 WINDOWS := $(filter Windows_NT,$(OS))
 PYTHON ?= $(if $(WINDOWS),python,python3)
 PY := $(if $(WINDOWS),.venv/Scripts/python.exe,.venv/bin/python)
-TESTS := $(PY) -m pytest --quiet --numprocesses logical --maxprocesses 4
+TESTS := $(PY) -m pytest --quiet --numprocesses logical --maxprocesses 4 -m
 
 .DEFAULT_GOAL := help
-.PHONY: help book test unit notebooks quick types gpu lab run exercises new twice study \
+.PHONY: help book test unit notebooks site quick types gpu lab run exercises new twice study \
 	studies lint format publish constraints clean
 
 help: ## Show what can be made
@@ -17,16 +17,19 @@ help: ## Show what can be made
 book: .venv/ready ## Build the site into _build/html
 	$(PY) tools/build_site.py
 
-test: unit notebooks ## Run all tests: the package, then every chapter and exercise
+test: unit notebooks site ## Run all tests: the package, every chapter and exercise, the site
 
 unit: lint ## Test the package and the form of the book
-	$(TESTS)
+	$(TESTS) "not site"
 
 notebooks: .venv/ready ## Run every chapter and exercise alone and compare (nbval), or CHAPTER=5.2
 	$(PY) tools/alone.py $(CHAPTER)
 
+site: book ## Look at every page of the site in Chromium, if there is one
+	$(TESTS) site
+
 quick: lint ## The tests that take no time: in a minute
-	$(TESTS) -m "not slow"
+	$(TESTS) "not slow and not site"
 
 types: .venv/ready ## Check the types of the package
 	$(PY) -m mypy
