@@ -1,20 +1,13 @@
-"""Generation (生成): from tokens to words, one word at a time.
+"""Generation (生成): from tokens to words, one word at a time. Chapter 5.2."""
 
-Greedy, beam search and sampling ask the decoder for the next word, with a cache, until
-every sentence has ended. The cache is allocated once; the keys of what the decoder looks
-at are computed once. Chapter 5.2 explains both.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from .heads.decoder import Decoder
+from .models import eval_mode
 from .tokens import IGNORED, Tokens
 
 
@@ -34,30 +27,20 @@ def generate(
     min_new_tokens: int = 0,
     repetition_penalty: float = 1.0,
 ) -> Tensor:
-    """Write a sentence for each row of a batch. Chapter 5.2.
+    """Write n sentences for each row of a batch, labels ignored: (B · n, L). Chapter 5.2.
 
-    Parameters
-    ----------
-    model : a :class:`mmbook.models.MultimodalModel` with one of the generation heads.
-    batch : as the model takes it; labels are ignored.
-    max_new_tokens : the longest sentence, its end token included; None: the decoder's.
-    method : ``"greedy"`` takes the likeliest word each time; ``"beam"`` keeps the
-        ``beams`` likeliest beginnings and divides the log-likelihood of an ended sentence
-        by length ** ``length_penalty``; ``"sample"`` draws, from logits divided by
-        ``temperature``, among the ``top_k`` likeliest words, or among the likeliest ones
-        that together have probability ``top_p`` (Holtzman et al. 2020,
-        https://arxiv.org/abs/1904.09751).
-    seed : of the drawing; None uses PyTorch's own state.
-    use_cache : False computes everything anew for each word (to compare).
-    num_return_sequences : n sentences a row: drawn ones, or the n best of the beams.
-    min_new_tokens : so many words, at least, come before the end token.
-    repetition_penalty : what a positive logit of an earlier word is divided by, and a
-        negative one multiplied by (Keskar et al. 2019, https://arxiv.org/abs/1909.05858).
+    Of at most ``max_new_tokens``, the end token included; padding stands behind it. Method
+    ``"greedy"`` takes the likeliest word each time; ``"beam"`` keeps the ``beams``
+    likeliest beginnings and divides the log-likelihood of an ended sentence by length **
+    ``length_penalty``; ``"sample"`` draws by ``seed`` (None: PyTorch's own state), from
+    logits divided by ``temperature``, among the ``top_k`` likeliest words, or the
+    likeliest ones that together have probability ``top_p`` (Holtzman et al. 2020,
+    https://arxiv.org/abs/1904.09751). ``use_cache=False`` computes everything anew.
 
-    Returns
-    -------
-    (B · n, L) token numbers with the end token, then padding. How likely they are, tells
-    :func:`log_likelihood`.
+    n is ``num_return_sequences``: drawn ones, or the best beams. At least
+    ``min_new_tokens`` words come before the end. ``repetition_penalty`` divides a positive
+    logit of an earlier word, and multiplies a negative one (Keskar et al. 2019,
+    https://arxiv.org/abs/1909.05858).
     """
     head, several = _generation_head(model), num_return_sequences
     steps = head.max_length if max_new_tokens is None else max_new_tokens
@@ -68,7 +51,7 @@ def generate(
     _require(beams > 0, "beams must be 1 or more", beams)
     rule = f"num_return_sequences must be 1 to {most[method]} for {method}"
     _require(0 < several <= most[method], rule, several)
-    with _evaluating(model):
+    with torch.inference_mode(), eval_mode(model):
         tokens = _encoded(model, batch, beams if method == "beam" else several)
         rules = min_new_tokens, repetition_penalty
         writer = _Writer(head, tokens, steps, use_cache, *rules)
@@ -83,14 +66,11 @@ def generate(
 
 
 def log_likelihood(model: nn.Module, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """Σ log p of the words of each sentence, its end included: (B · n,). Chapter 4.2.
-
-    ``ids`` (B · n, L) are what :func:`generate` returned, n sentences for each row.
-    """
+    """Σ log p of each sentence that :func:`generate` wrote, end included: (B · n,)."""
     head = _generation_head(model)
     rows = next(len(value) for value in batch.values() if value is not None)
     real = _real(ids, head.end)
-    with _evaluating(model):
+    with torch.inference_mode(), eval_mode(model):
         tokens = _encoded(model, batch, len(ids) // rows)
         logits, _ = head(tokens, ids.masked_fill(~real, IGNORED))
         picked = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
@@ -99,9 +79,8 @@ def log_likelihood(model: nn.Module, batch: dict[str, Tensor], ids: Tensor) -> T
 
 def to_text(ids: Tensor, tokenizer) -> list[str]:
     """Sentences from what :func:`generate` returned, without special tokens."""
-    return [
-        text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)
-    ]
+    texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return [text.strip() for text in texts]
 
 
 class _Writer:
@@ -210,8 +189,7 @@ def restrict(
 ) -> Tensor:
     """Logits (B, V) with all but the likeliest words at −∞.
 
-    ``top_k`` keeps that many. ``top_p`` keeps the fewest words whose probabilities reach
-    that sum (to a millionth); the likeliest word always stays.
+    ``top_k`` keeps so many, ``top_p`` the fewest that reach this sum (to a millionth).
     """
     if top_k is not None and top_k < logits.shape[-1]:
         kept = logits.topk(top_k).indices
@@ -238,19 +216,6 @@ def _look(step: int, device: torch.device) -> bool:
     return device.type == "cpu" or step % 8 == 7
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, without gradients; each part gets its own mode back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
 def _encoded(model, batch: dict[str, Tensor], times: int) -> Tokens:
     """The tokens that the decoder looks at, each row so many times."""
     tokens = model.encode({n: value for n, value in batch.items() if n != "labels"})
@@ -261,10 +226,9 @@ def _encoded(model, batch: dict[str, Tensor], times: int) -> Tokens:
 def _generation_head(model: nn.Module) -> Decoder:
     head = getattr(model, "head", None)
     if not isinstance(head, Decoder) or not hasattr(model, "encode"):
-        raise TypeError(
-            "generate needs a model that encodes a batch and has a generation head; got "
-            f"a {type(model).__name__} with {type(head).__name__ if head else 'no head'}"
-        )
+        own = type(head).__name__ if head else "no head"
+        rule = "generate needs a model that encodes a batch, with a generation head"
+        raise TypeError(f"{rule}; got a {type(model).__name__} with {own}")
     return head
 
 

@@ -1,7 +1,5 @@
 """Losses (损失函数). Each is a mean over what counts; padding never counts."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
@@ -20,31 +18,21 @@ def cross_entropy(
 
     $$\mathcal{L} = -\frac{1}{n} \sum_{t:\, y_t \neq -100} w_{y_t} \log p(y_t)$$
 
-    Parameters
-    ----------
-    logits : (…, V); ``logits[…, t, :]`` predicts ``labels[…, t]``: nothing is shifted.
-    labels : (…,) class or token numbers, of which −100 does not count; or soft targets
-        (…, V), the probability of each class. If none counts, loss and gradient are 0.
-    smoothing : share of the probability spread evenly over all classes.
-    items : divide the sum by this number instead of n, to add up the losses of several
-        parts of one batch: ``(labels != -100).sum()`` of the whole batch.
-    weight : (V,) of each class. n counts labels, not weights, so that parts add up.
+    ``logits[…, t, :]`` (…, V) predicts ``labels[…, t]``, nothing is shifted: numbers (…,),
+    of which −100 does not count, or soft targets (…, V). If none counts, loss and gradient
+    are 0. ``smoothing`` is spread evenly over all classes, ``weight`` (V,) is w.
+    ``items`` in place of n makes parts of a batch add up: its ``(labels != -100).sum()``.
     """
     soft = labels.is_floating_point()
     if labels.shape != (logits.shape if soft else logits.shape[:-1]):
-        raise ValueError(
-            f"logits {tuple(logits.shape)} must be the labels' shape with the classes "
-            f"behind, or that of soft targets; the labels are {tuple(labels.shape)}"
-        )
-    rows = logits.flatten(0, -2)
-    rows = rows if rows.dtype == torch.float64 else rows.float()  # bf16 has few digits
+        given = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"logits (…, V) need labels (…,) or (…, V); got {given}")
+    x = logits.flatten(0, -2)
+    x = x if x.dtype == torch.float64 else x.float()  # bf16 has few digits
+    y = labels.flatten(0, -2).to(x.dtype) if soft else labels.flatten()
+    weight = None if weight is None else weight.to(x)
     total = F.cross_entropy(
-        rows,
-        labels.flatten(0, -2).to(rows.dtype) if soft else labels.flatten(),
-        None if weight is None else weight.to(rows),
-        ignore_index=IGNORED,
-        label_smoothing=smoothing,
-        reduction="sum",
+        x, y, weight, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
     )
     if items is None:
         items = (labels != IGNORED).sum().clamp(min=1)
@@ -52,24 +40,17 @@ def cross_entropy(
 
 
 def contrastive(
-    first: Tensor,
-    second: Tensor,
-    scale: Tensor | float,
-    groups: Tensor | None = None,
+    first: Tensor, second: Tensor, scale: Tensor | float, groups: Tensor | None = None
 ) -> Tensor:
     r"""Symmetric InfoNCE (对比损失): row i of one belongs to row i of the other.
 
     $$\mathcal{L} = -\frac{1}{2B} \sum_i \left( \log \mathrm{softmax}_j(s_{ij})_i
     + \log \mathrm{softmax}_j(s_{ji})_i \right),\quad s_{ij} = \text{scale}\; a_i^\top b_j$$
 
-    Radford et al. 2021, https://arxiv.org/abs/2103.00020; chapters 2.7 and 4.3. Rows of
-    all processes are compared with each other (:func:`gather_rows`).
-
-    Parameters
-    ----------
-    first, second : (B, D), each row of length one.
-    scale : 1 / temperature.
-    groups : (B,) numbers; rows of one group (equal captions) are no negatives.
+    Both are (B, D), of length one; ``scale`` is 1 / temperature; ``groups`` (B,) are
+    numbers: rows of one group (equal captions) are no negatives. Rows of all processes are
+    compared (:func:`gather_rows`). Radford et al. 2021,
+    https://arxiv.org/abs/2103.00020; chapters 2.7 and 4.3.
     """
     first, second, _, hidden = _pairs(first, second, groups)
     scores = (scale * first @ second.T).masked_fill(hidden, -torch.inf)  # (B, B)
@@ -89,13 +70,9 @@ def sigmoid_contrastive(
     $$\mathcal{L} = -\frac{1}{B} \sum_{i,j} \log \sigma\big(z_{ij}\,
     (\text{scale}\; a_i^\top b_j + \text{bias})\big),\quad z_{ij} = \pm 1$$
 
-    with $z_{ij} = 1$ for $i = j$. Zhai et al. 2023, https://arxiv.org/abs/2303.15343;
-    chapters 2.7 and 4.3.
-
-    Parameters
-    ----------
-    first, second, groups : as for :func:`contrastive`.
-    scale, bias : learned; SigLIP starts them at 10 and −10.
+    with $z_{ij} = 1$ for $i = j$; arguments as for :func:`contrastive`. SigLIP learns
+    ``scale`` and ``bias``, from 10 and −10. Zhai et al. 2023,
+    https://arxiv.org/abs/2303.15343; chapters 2.7 and 4.3.
     """
     first, second, right, hidden = _pairs(first, second, groups)
     scores = scale * first @ second.T + bias  # (B, B)
@@ -120,51 +97,31 @@ def _pairs(first: Tensor, second: Tensor, groups: Tensor | None) -> tuple[Tensor
 def gather_rows(rows: Tensor) -> Tensor:
     """The rows (B, …) of all processes, with their gradients: (B · processes, …).
 
-    Each process then computes the loss of all rows, and its gradients are those of one
-    process that holds them all. Every process must call this, with rows of one shape.
-    In one process, and without gradients (each validates by itself), nothing changes.
+    Each process then computes the loss of all rows; the gradients of its own are summed
+    over all processes. Every one must call this, with rows of one shape. In one process,
+    and without gradients (each validates by itself), nothing changes.
     """
     several = distributed.is_available() and distributed.is_initialized()
-    return _GatherRows.apply(rows) if several and torch.is_grad_enabled() else rows
+    if not (several and torch.is_grad_enabled()):
+        return rows
+    from torch.distributed.nn.functional import all_gather
 
-
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, rows: Tensor) -> Tensor:
-        parts = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        """The sum of what the losses of all processes say of the rows of this one."""
-        gradient = gradient.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(gradient)
-        return gradient.chunk(distributed.get_world_size())[distributed.get_rank()]
+    return torch.cat(all_gather(rows))
 
 
 def hard_negatives(scores: Tensor, same: Tensor | None = None) -> Tensor:
     """The wrong column that each row likes best (难负样本): numbers (B,).
 
-    Row i and column i belong together, so column i is never chosen. A picture–text
-    matching loss that is shown these learns what tells similar pictures apart: Li et al.
-    2021, https://arxiv.org/abs/2107.07651; chapter 2.7.
-
-    Parameters
-    ----------
-    scores : (B, B), larger is closer.
-    same : (B, B) bool, other pairs that are right (two pictures with one caption).
+    ``scores`` (B, B) are larger where it is closer. Right are row i and column i, and
+    what is true in ``same`` (B, B), such as two pictures with one caption. Li et al. 2021,
+    https://arxiv.org/abs/2107.07651; chapter 2.7.
     """
-    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError(f"scores must be (B, B); got {tuple(scores.shape)}")
-    check_no_nan(scores, "scores")
     right = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     same = right if same is None else same
-    if same.shape != scores.shape or same.dtype != torch.bool:
-        raise ValueError(
-            f"same must be bool {tuple(scores.shape)}, like the scores; got "
-            f"{same.dtype} {tuple(same.shape)}"
-        )
+    if not scores.shape == right.shape == same.shape or same.dtype != torch.bool:
+        given = f"{tuple(scores.shape)} and {same.dtype} {tuple(same.shape)}"
+        raise ValueError(f"scores (B, B) and same (B, B) bool are needed; got {given}")
+    check_no_nan(scores, "scores")
     right = right | same
     if right.all(1).any():
         row = int(right.all(1).nonzero()[0])
@@ -176,9 +133,5 @@ def hard_negatives(scores: Tensor, same: Tensor | None = None) -> Tensor:
 
 def check_no_nan(values: Tensor, name: str) -> None:
     """Raise ValueError if a value is NaN: it has no place in any order."""
-    if values.isnan().any():
-        rows = int(values.flatten(1).isnan().any(1).sum())
-        raise ValueError(
-            f"{name} hold NaN in {rows} of {len(values)} rows, and NaN has no rank: look "
-            "for what made it (training that diverged, a division by zero)"
-        )
+    if rows := int(values.flatten(1).isnan().any(1).sum()):
+        raise ValueError(f"{name} hold NaN in {rows} of {len(values)} rows: no rank")

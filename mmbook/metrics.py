@@ -1,9 +1,4 @@
-"""Metrics (评价指标): of answers, of retrieval, of sentences; and how sure they are.
-
-Scores of NaN are an error, never a rank; so is a string in place of a list of sentences.
-"""
-
-from __future__ import annotations
+"""Metrics (评价指标): of answers, of retrieval, of sentences; and how sure they are."""
 
 import math
 import re
@@ -41,10 +36,9 @@ def _answers(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The likeliest classes and the labels, (B,), where a label is not −100."""
     real = labels != IGNORED
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not real.any():
-        raise ValueError(
-            "logits (B, C) and labels (B,) of at least one example are needed; got "
-            f"{tuple(logits.shape)} and {tuple(labels.shape)}, {int(real.sum())} to count"
-        )
+        rule, count = "logits (B, C), labels (B,), at least one example", real.sum()
+        given = f"{tuple(logits.shape)} and {tuple(labels.shape)}, {count} to count"
+        raise ValueError(f"{rule}; got {given}")
     check_no_nan(logits, "logits")
     return logits[real].argmax(-1), labels[real]
 
@@ -59,13 +53,12 @@ def bootstrap(
 ) -> tuple[float, float]:
     """The interval of a mean: percentiles of means of examples drawn again (自助法).
 
-    ``values`` (N,) are one number an example. For two models on the same examples give
-    the differences: that is a paired comparison. Efron 1979; chapter 3.2.
+    ``values`` (N,) are one number an example; of two models, to compare them on the same
+    examples, the differences. Efron 1979; chapter 3.2.
     """
     if values.ndim != 1 or not len(values):
-        raise ValueError(
-            f"values must be (N,), at least one; got {tuple(values.shape)}"
-        )
+        given = tuple(values.shape)
+        raise ValueError(f"values must be (N,), at least one; got {given}")
     values, generator = values.float().cpu(), torch.Generator().manual_seed(seed)
     means = torch.empty(draws)
     for number in range(draws):
@@ -78,32 +71,24 @@ def bootstrap(
 def retrieval(scores: Tensor, truth: Tensor | None = None) -> dict[str, float]:
     """How well each row finds its own column (检索): R@1, R@5, R@10, its rank.
 
-    The rank of a row is that of its best true column; R@k (召回率) is the share of rows
-    of rank k or better. Ties are lost: a wrong column of the same score stands before the
-    true one, so where all scores are equal nothing is found. Chapter 2.8.
-
-    Parameters
-    ----------
-    scores : (Q, K), larger is closer.
-    truth : (Q, K) bool, which columns are right; None: column i for row i.
+    ``scores`` (Q, K) are larger where it is closer; ``truth`` (Q, K) tells which columns
+    are right: i for row i, if not given. The rank of a row is that of its best true
+    column; R@k (召回率) is the share of rows of rank k or better. Ties are lost: a wrong
+    column of the same score stands before the true one. Chapter 2.8.
     """
     if truth is None and scores.shape == (len(scores), len(scores)):
         truth = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     fits = truth is not None and truth.shape == scores.shape and len(scores)
     if truth is None or not fits or truth.dtype != torch.bool or not truth.any(1).all():
         kind = "no truth" if truth is None else f"{truth.dtype} {tuple(truth.shape)}"
-        raise ValueError(
-            "retrieval needs scores (Q, Q), or (Q, K) and which columns are right: bool "
-            f"(Q, K), one in each row at least; got {tuple(scores.shape)} and {kind}"
-        )
+        rule = "scores (Q, Q), or (Q, K) and bool truth, one in each row at least"
+        raise ValueError(f"{rule}; got {tuple(scores.shape)} and {kind}")
     check_no_nan(scores, "scores")
     best = scores.masked_fill(~truth, -torch.inf).amax(1, keepdim=True)
     ranks = 1.0 + ((scores >= best) & ~truth).sum(1)  # (Q,)
-    return {
-        **{f"R@{k}": (ranks <= k).float().mean().item() for k in (1, 5, 10)},
-        "median rank": ranks.quantile(0.5).item(),
-        "mean rank": ranks.mean().item(),
-    }
+    found = {f"R@{k}": (ranks <= k).float().mean().item() for k in (1, 5, 10)}
+    median, mean = ranks.quantile(0.5).item(), ranks.mean().item()
+    return found | {"median rank": median, "mean rank": mean}
 
 
 _RULES = (  # what COCO's tokeniser, that of the Penn Treebank, does to captions
@@ -137,18 +122,12 @@ def bleu(
     $$\mathrm{BLEU} = 100\, \min(1, e^{1 - r/c})
     \left(\prod_{n=1}^{4} p_n\right)^{1/4}$$
 
-    $p_n$ is the share of the hypotheses' n-grams that stand in a reference, each
-    counted at most as often as in the reference that has it most often; $c$ and $r$ are
-    the lengths of the hypotheses and of the references closest to them. An order
-    without a match counts as half a match, the next as a quarter. Equals COCO's, and
-    sacrebleu's with its tokeniser. Chapter 5.2.
-
-    Parameters
-    ----------
-    hypotheses, references : for each picture a sentence, and a list of what people wrote.
-    max_order : the longest n-grams that count.
-    tokenise : from a sentence to its words: ``str.split`` if it is split already,
-        ``list`` for languages without spaces, where each character is a word.
+    For each picture a hypothesis, and a list of what people wrote. $p_n$ is the share of
+    the hypotheses' n-grams that stand in a reference, each counted at most as often as in
+    the reference that has it most often; $c$ and $r$ are the lengths of the hypotheses
+    and of the references closest to them. An order without a match counts as half a
+    match, the next as a quarter. Equals COCO's, and sacrebleu's with its tokeniser; in
+    languages without spaces ``tokenise=list``. Chapter 5.2.
     """
     matched, possible = [0] * max_order, [0] * max_order
     said_length = true_length = 0
@@ -185,8 +164,7 @@ def cider(
 
     with $\sigma = 6$ for the lengths in words, and the mean taken over references,
     n = 1…4 and pictures (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726). How rare
-    an n-gram is, is counted on ``references`` themselves: scores of other test sets
-    cannot be compared, and that of a single picture is 0.
+    an n-gram is, ``references`` tell: scores of other test sets can't be compared.
     """
     pairs = _tokenised(hypotheses, references, tokenise)
     seen: Counter = Counter()  # in the references of how many pictures
@@ -196,9 +174,7 @@ def cider(
     def rarity(gram: tuple) -> float:
         return math.log(len(pairs) / max(1, seen[gram]))
 
-    scores = [
-        sum(_alike(c, s, rarity) for s in group) / len(group) for c, group in pairs
-    ]
+    scores = [sum(_alike(c, s, rarity) for s in ss) / len(ss) for c, ss in pairs]
     return 10 * sum(scores) / len(pairs)
 
 
@@ -206,10 +182,8 @@ def _alike(said: list[str], truth: list[str], rarity: Callable) -> float:
     """Mean over n of the clipped cosines of tf-idf, less for differing lengths."""
     score = 0.0
     for n in range(1, 5):
-        a, b = (
-            {gram: count * rarity(gram) for gram, count in _ngrams(s, n).items()}
-            for s in (said, truth)
-        )
+        counts = (_ngrams(sentence, n).items() for sentence in (said, truth))
+        a, b = ({gram: count * rarity(gram) for gram, count in c} for c in counts)
         norm = math.hypot(*a.values()) * math.hypot(*b.values())
         if norm:
             score += sum(min(a[g], b[g]) * b[g] for g in a if g in b) / norm
@@ -223,8 +197,8 @@ def _ngrams(sentence: list[str], n: int) -> Counter:
 def edit_distance(said: Sequence, truth: Sequence) -> int:
     """Fewest insertions, deletions and replacements from one to the other (编辑距离).
 
-    Levenshtein 1965, by rows: ``row[j]`` is the distance of what was read so far from
-    the first j of ``truth``. Chapter 2.3.
+    ``row[j]`` is the distance of what was read from the first j of ``truth``: Levenshtein
+    1965; chapter 2.3.
     """
     row = list(range(len(truth) + 1))
     for number, one in enumerate(said, start=1):
@@ -242,8 +216,7 @@ def word_error_rate(
 ) -> float:
     """Changed, missing and added words for each word of the references (词错误率).
 
-    0 is perfect, above 1 is possible; ``tokenise=list`` gives the character error rate.
-    If all references are empty: 0, or infinite if there are words. Chapter 2.3.
+    Above 1 is possible; ``tokenise=list`` gives the character error rate. Chapter 2.3.
     """
     check_texts(hypotheses, references)
     check_texts(references, hypotheses)
@@ -253,7 +226,6 @@ def word_error_rate(
 
 
 def _tokenised(hypotheses, references, tokenise) -> list[tuple]:
-    """The words of each hypothesis, and those of each of its references."""
     check_texts(hypotheses, references)
     for group in references:
         check_texts(group, group)
@@ -264,13 +236,10 @@ def _tokenised(hypotheses, references, tokenise) -> list[tuple]:
 def check_texts(texts: Sequence[str], others: Sequence) -> None:
     """Raise an error unless these are sentences, at least one, as many as the others."""
     if isinstance(others, str) or isinstance(texts, str):
-        raise TypeError(
-            f"lists are needed, not one string; got {texts!r}, {others!r:.80}"
-        )
+        given = f"{texts!r}, {others!r:.80}"
+        raise TypeError(f"lists are needed, not one string; got {given}")
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"a list of sentences is needed; got {texts!r:.80}")
     if not len(texts) or len(texts) != len(others):
-        raise ValueError(
-            f"at least one sentence, and as many references; got {len(texts)} and "
-            f"{len(others)}"
-        )
+        given = f"{len(texts)} and {len(others)}"
+        raise ValueError(f"at least one sentence, and as many references; got {given}")

@@ -1,13 +1,15 @@
 """The composed model: encoders, a fusion, a head; in the transformers convention."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
 from .saving import Configured
 from .tokens import Tokens
+
+_RETURNED = ("logits", "loss", "embeddings")  # by heads; the last one by some
 
 
 class Output(dict):
@@ -39,11 +41,8 @@ class Output(dict):
 class MultimodalModel(Configured):
     """Any modality → tokens → fusion → head → loss. Chapter 2.9.
 
-    Parameters
-    ----------
-    encoders : by the name of the modality they read, e.g. ``{"image": …}``.
-    fusion : from :mod:`mmbook.fusion`; None hands the head the dictionary of tokens.
-    head : from :mod:`mmbook.heads`.
+    ``encoders`` go by the modality they read, ``{"image": …}``; without a fusion (None)
+    the head gets the dictionary of their tokens.
     """
 
     accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
@@ -60,34 +59,28 @@ class MultimodalModel(Configured):
     def forward(
         self, labels: Tensor | None = None, num_items_in_batch=None, **batch
     ) -> Output:
-        """``model(**batch)`` with ``.loss`` and ``.logits``.
+        """``model(**batch)`` with ``.loss`` and ``.logits``; modalities may be left out.
 
-        ``batch`` holds a tensor for each modality, and ``…_mask`` where some of it is
-        padding. Modalities may be left out. ``num_items_in_batch`` counts the labels of a
-        larger batch of which this is a part (``transformers.Trainer`` passes it); the
-        loss is then the part's share of its mean.
+        ``batch`` holds a tensor for each modality, and ``…_mask`` where some is padding.
+        With ``num_items_in_batch``, the labels of a larger batch, the loss is the share of
+        this part in its mean.
         """
         tokens, labels = self.encode(batch), _on_my_device(self, labels)
-        return _output(*self.head(tokens, labels, num_items_in_batch))
+        found = self.head(tokens, labels, num_items_in_batch)
+        return Output(zip(_RETURNED, found, strict=False))
 
     def encode(self, batch: dict[str, Tensor]) -> Any:
-        """Everything before the head: the fused :class:`Tokens`, or a dictionary of them.
-
-        The batch may lie on another device than the model; it is moved.
-        """
+        """The batch, from any device, as fused :class:`Tokens` or a dictionary of them."""
         unknown = [n for n in batch if n.removesuffix("_mask") not in self.encoders]
         present = [n for n in self.encoders if batch.get(n) is not None]
         if unknown or not present:
-            given = [n if v is not None else f"{n}=None" for n, v in batch.items()]
-            raise ValueError(
-                f"this model reads {', '.join(self.encoders)} (and their …_mask); got "
-                f"{', '.join(given) or 'nothing'}"
-            )
+            names = [n if v is not None else f"{n}=None" for n, v in batch.items()]
+            known, given = ", ".join(self.encoders), ", ".join(names) or "nothing"
+            raise ValueError(f"this model reads {known} (and …_mask); got {given}")
         batch = {name: _on_my_device(self, value) for name, value in batch.items()}
-        tokens: dict[str, Tokens] = {
-            name: self.encoders[name](batch[name], batch.get(f"{name}_mask"))
-            for name in present
-        }
+        tokens: dict[str, Tokens] = {}
+        for name in present:
+            tokens[name] = self.encoders[name](batch[name], batch.get(f"{name}_mask"))
         return tokens if self.fusion is None else self.fusion(tokens)
 
 
@@ -106,17 +99,36 @@ class LanguageModel(Configured):
 
     def forward(self, labels: Tensor, num_items_in_batch=None) -> Output:
         """The logits of each word of the labels, and the mean loss."""
-        labels = _on_my_device(self, labels)
-        return _output(*self.head(None, labels, num_items_in_batch))
+        found = self.head(None, _on_my_device(self, labels), num_items_in_batch)
+        return Output(zip(_RETURNED, found, strict=False))
 
 
-def _output(logits, loss, embeddings=None) -> Output:
-    """What a head returned, by name."""
-    return Output(loss=loss, logits=logits, embeddings=embeddings)
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; afterwards each part is in the mode it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def names_that_begin(model: nn.Module, starts: Sequence[str], what: str) -> set[str]:
+    """The parameters whose names begin so; a beginning of none is an error."""
+    if isinstance(starts, str):
+        raise ValueError(f"{what} must be a list of names; got {starts!r}")
+    names = [name for name, _ in model.named_parameters()]
+    for start in starts:
+        if not any(name.startswith(start) for name in names):
+            known = ", ".join(sorted({".".join(n.split(".")[:2]) for n in names}))
+            found = f"no parameter begins so; they begin with {known}"
+            raise ValueError(f"{what} names {start!r}, but {found}")
+    return {name for name in names if name.startswith(tuple(starts))}
 
 
 def _on_my_device(model: nn.Module, value):
     """A tensor on the device of the model; anything else as it is."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.to(next(model.parameters(), value).device)
+    moves = isinstance(value, Tensor)
+    return value.to(next(model.parameters(), value).device) if moves else value

@@ -1,7 +1,6 @@
 """Saving and loading as the ecosystem does: a json config beside safetensors weights.
 
-Every part of the book is a :class:`Configured` module: it remembers its arguments, so a
-folder with ``config.json`` and ``model.safetensors`` is enough to make it again.
+Each part of the book remembers its arguments, so such a folder is enough to make it.
 """
 
 from __future__ import annotations
@@ -25,11 +24,7 @@ _CLASSES: dict[str, type[Configured]] = {}
 
 
 class Configured(nn.Module):
-    """A module that knows how it was made, and can be saved and loaded.
-
-    Subclasses write an ordinary ``__init__`` whose arguments are json values or other
-    configured modules (also in lists and dicts). Each has a name of its own.
-    """
+    """A module that remembers its arguments: json values or other configured modules."""
 
     _arguments: dict
 
@@ -41,24 +36,17 @@ class Configured(nn.Module):
         known = _CLASSES.setdefault(cls.__name__, cls)
         mine, its = (f"{c.__module__}.{c.__qualname__}" for c in (cls, known))
         if mine != its:  # a notebook's cell may define the same class again
-            raise TypeError(
-                f"a config knows a class by its name alone: give {mine} another one "
-                f"than that of {its}"
-            )
+            rule = "a config knows a class by its name alone"
+            raise TypeError(f"{rule}: rename {mine}, for this is that of {its}")
         _CLASSES[cls.__name__] = cls
         cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
 
     def to_config(self) -> dict:
-        """The class name and the arguments, as json values.
-
-        An argument that is a module is written as it is now: it may have been replaced.
-        """
-        modules = {
-            name: self._modules[name]
-            for name, value in self._arguments.items()
-            if name in self._modules and isinstance(value, Configured | dict | None)
-        }
-        return {"class": type(self).__name__, **_to_json(self._arguments | modules)}
+        """The class name and the arguments, as json values; modules as they are now."""
+        given = self._arguments
+        parts = [n for n, x in given.items() if isinstance(x, Configured | dict | None)]
+        modules = {n: self._modules[n] for n in parts if n in self._modules}
+        return {"class": type(self).__name__, **_to_json(given | modules)}
 
     def save_pretrained(self, folder: str | os.PathLike) -> Path:
         """Write ``config.json`` and ``model.safetensors``; all of it or nothing."""
@@ -74,88 +62,70 @@ class Configured(nn.Module):
     def from_pretrained(cls, name_or_folder: str | os.PathLike) -> Configured:
         """Load what :meth:`save_pretrained` wrote, from a folder or from the hub."""
         folder = find_folder(name_or_folder, needs="config.json")
-        module = build(_read_config(folder / "config.json"))
+        file, config = folder / "config.json", None
+        with contextlib.suppress(ValueError):  # not json, or not even text
+            config = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"{file} is damaged or cut off: fetch or save it again")
+        module = build(config)
         if not isinstance(module, cls):
-            raise ValueError(
-                f"{folder} holds a {type(module).__name__}, not a {cls.__name__}: "
-                f"load it with {type(module).__name__}.from_pretrained"
-            )
+            held = type(module).__name__
+            raise ValueError(f"{folder} holds a {held}, not a {cls.__name__}")
         load_weights(module, folder / "model.safetensors")
         return module.eval()
 
 
 def build(config: dict) -> Configured:
     """Make the module that a config describes, with new weights."""
-    name, given = config.get("class"), dict(config)
-    if name not in _CLASSES:
-        raise ValueError(
-            f"config names the class {name!r}, which is not known here; import the "
-            f"module that defines it first. Known: {', '.join(sorted(_CLASSES))}"
-        )
-    del given["class"]
+    given = dict(config)
+    if (name := given.pop("class", None)) not in _CLASSES:
+        known = ", ".join(sorted(_CLASSES))
+        raise ValueError(f"no class {name!r}: import its module; known are {known}")
     return _CLASSES[name](**_from_json(given))
 
 
 def find_folder(name_or_folder: str | os.PathLike, needs: str) -> Path:
     """A local folder, a part of the book's own (``mmbook/…``), or a name on the hub."""
-    folder, weights = Path(name_or_folder), Path(__file__).parent / "weights"
+    folder = Path(name_or_folder)
     if str(name_or_folder).startswith("mmbook/") and not folder.is_dir():
-        folder = weights / folder.name
+        folder = Path(__file__).parent / "weights" / folder.name
     if folder.is_dir():
         _finish(folder)
         if not (folder / needs).is_file():
             raise FileNotFoundError(f"{folder} has no {needs}: is it a saved model?")
         return folder
     if folder.is_absolute() or str(name_or_folder).count("/") != 1:
-        own = sorted(f"mmbook/{f.parent.name}" for f in weights.glob("*/config.json"))
-        raise FileNotFoundError(
-            f"no folder {str(name_or_folder)!r}; give a folder with {needs}, the name of "
-            "a model on the hub (owner/name), or of one that comes with the book "
-            f"({', '.join(own) or 'there are none'})"
-        )
+        wanted = f"give one with {needs}, or a name on the hub (owner/name)"
+        raise FileNotFoundError(f"no folder {str(name_or_folder)!r}: {wanted}")
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(str(name_or_folder)))
 
 
-def _read_config(file: Path) -> dict:
-    config = None
-    with contextlib.suppress(ValueError):  # not json, or not even text
-        config = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(config, dict):
-        raise ValueError(f"{file} is damaged or cut off: fetch or save it again")
-    return config
-
-
 def load_weights(module: nn.Module, file: str | os.PathLike) -> None:
-    """Read safetensors into a module; say clearly what is damaged or does not fit."""
-    try:
-        with reading(Path(file)):
-            load_model(module, str(file))
-    except RuntimeError as error:
-        raise ValueError(f"the weights in {file} do not fit: {error}") from error
+    """Read safetensors into a module."""
+    with reading(Path(file)):
+        load_model(module, str(file))
 
 
 @contextlib.contextmanager
 def reading(file: Path):
-    """Say clearly if the safetensors that are read inside are absent or damaged."""
+    """Say clearly if safetensors that are read inside are absent, damaged or unfit."""
     if not file.is_file():
         raise FileNotFoundError(f"no weights at {file}")
     try:
         yield
     except SafetensorError as error:
-        raise ValueError(
-            f"{file} is damaged or cut off ({file.stat().st_size:,} bytes; {error}): "
-            "fetch or save it again"
-        ) from error
+        raise ValueError(f"{file} is damaged or cut off: {error}") from error
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {file} do not fit: {error}") from error
 
 
 def write_folder(folder: str | os.PathLike, write: Callable[[Path], None]) -> Path:
     """Write files so that a reader sees all of them or none; other files stay.
 
-    ``write`` fills a hidden draft, which becomes the new folder in one step. In an old
-    one it becomes ``.complete``, and its files then replace the older ones; if that is
-    interrupted, the next reader or writer goes on with it.
+    ``write`` fills a hidden draft, which becomes the new folder in one step, or in an old
+    one ``.complete``: its files then replace the older ones, now or at the next reading.
     """
     folder = Path(folder)
     exists = folder.is_dir()

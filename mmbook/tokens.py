@@ -20,9 +20,8 @@ class Tokens:
 
     Parameters
     ----------
-    values : (B, N, D) float
-    mask : (B, N) bool, True where the token is real, False where it is padding.
-        None means that all are real.
+    values, mask : (B, N, D) float; (B, N) bool, True where the token is real, False
+        where it is padding. None means that all are real.
     """
 
     values: Tensor
@@ -30,18 +29,12 @@ class Tokens:
 
     def __init__(self, values: Tensor, mask: Tensor | None = None):
         if values.ndim != 3:
-            raise ValueError(
-                "token values must be (B, N, D) = batch, tokens, width; got "
-                f"{tuple(values.shape)}"
-            )
+            raise ValueError(f"token values must be (B, N, D); got {(*values.shape,)}")
         if mask is None:
             mask = values.new_ones(values.shape[:2], dtype=torch.bool)
         if mask.dtype != torch.bool or mask.shape != values.shape[:2]:
-            raise ValueError(
-                f"a token mask must be bool (True = real), (B, N) = "
-                f"{tuple(values.shape[:2])} like the values; got {mask.dtype} "
-                f"{tuple(mask.shape)}: numbers become bool with mask.bool()"
-            )
+            given = f"{mask.dtype} {tuple(mask.shape)}: mask.bool() is True where real"
+            raise ValueError(f"a mask must be bool {(*values.shape[:2],)}; got {given}")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "mask", mask)
 
@@ -62,16 +55,6 @@ class Tokens:
     @staticmethod
     def concatenate(parts: Sequence[Tokens]) -> Tokens:
         """Put sequences of one width behind each other: (B, N₁ + N₂ + …, D)."""
-        if not parts:
-            raise ValueError("nothing to concatenate: no tokens were given")
-        for name, sizes in (
-            ("width", {part.width for part in parts}),
-            ("batch size", {len(part) for part in parts}),
-        ):
-            if len(sizes) > 1:
-                raise ValueError(
-                    f"tokens of one {name} are needed; got {sorted(sizes)}"
-                )
         values = torch.cat([part.values for part in parts], dim=1)
         return Tokens(values, torch.cat([part.mask for part in parts], dim=1))
 
@@ -79,9 +62,9 @@ class Tokens:
 def check_width(tokens: Tokens, width: int | None, reader: str = "this head") -> None:
     """Raise an error unless these are Tokens of the width that a reader takes."""
     if not isinstance(tokens, Tokens):
+        given = type(tokens).__name__
         raise TypeError(
-            f"{reader} takes Tokens; got a {type(tokens).__name__}: a model of several "
-            "encoders needs a fusion before it"
+            f"{reader} takes Tokens; got a {given}: it needs a fusion before"
         )
     if tokens.width != width:
         raise ValueError(f"{reader} takes tokens of width {width}; got {tokens.width}")

@@ -60,12 +60,3 @@ def test_a_reader_names_what_is_not_tokens_of_its_width():
         check_width(Tokens(torch.zeros(1, 2, 3)), 4)
     with pytest.raises(TypeError, match="my head takes Tokens; got a Tensor"):
         check_width(torch.zeros(1, 2, 3), 3, "my head")
-
-
-def test_concatenate_says_what_does_not_fit():
-    with pytest.raises(ValueError, match=r"one width.*\[3, 4\]"):
-        Tokens.concatenate([Tokens(torch.zeros(1, 1, w)) for w in (4, 3)])
-    with pytest.raises(ValueError, match="nothing to concatenate"):
-        Tokens.concatenate([])
-    with pytest.raises(ValueError, match=r"one batch size.*\[1, 2\]"):
-        Tokens.concatenate([Tokens(torch.zeros(b, 1, 3)) for b in (1, 2)])

@@ -1,8 +1,4 @@
-"""Sounds changed so that their words stay (音频数据增强): more voices than were recorded.
-
-Chapter 2.3 shows what these changes are worth for a voice that was never heard. What is
-changed on the spectrogram stands in :mod:`mmbook.encoders.augment`.
-"""
+"""Sounds changed so that their words stay (音频数据增强). Chapter 2.3."""
 
 import torch
 from torch import Tensor
@@ -13,10 +9,9 @@ from .files import resample
 def change_speed(wave: Tensor, factor: float) -> Tensor:
     """Play a sound faster (变速): (S,) → (⌈S / factor⌉,), at the same rate.
 
-    Pitch and formants move up by the same factor, as on a record that turns too fast;
-    so a factor above one makes a smaller speaker, too. Ko et al. 2015,
-    https://doi.org/10.21437/Interspeech.2015-711, train with 0.9, 1 and 1.1. The factor
-    is rounded to hundredths.
+    Pitch and formants move up by the same factor: a smaller speaker. Ko et al. 2015,
+    https://doi.org/10.21437/Interspeech.2015-711, train with 0.9, 1 and 1.1. It is
+    rounded to hundredths.
     """
     if wave.ndim != 1:
         raise ValueError(f"a waveform must be (S,); got {tuple(wave.shape)}")
@@ -31,9 +26,8 @@ def add_noise(
 ) -> Tensor:
     r"""White noise that is so many decibels softer than the sound (信噪比): (…, S).
 
-    With P the mean square, $10 \log_{10}(P_\text{sound} / P_\text{noise})$ is the
-    signal-to-noise ratio; it is ``decibels`` for each sound (the last axis) on average.
-    Zero is as loud as the sound itself.
+    $10 \log_{10}(P_\text{sound} / P_\text{noise})$, with P the mean square, is that many
+    for each sound (the last axis) on average. Zero is as loud as the sound itself.
     """
     power = wave.detach().square().mean(-1, keepdim=True)
     deviation = (power / 10 ** (decibels / 10)).sqrt()

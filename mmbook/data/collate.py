@@ -16,8 +16,7 @@ from .stacking import (
     stack_videos,
 )
 
-MODALITIES = ("image", "video", "audio", "text")
-KNOWN = (*MODALITIES, "caption", "label")
+KNOWN = ("image", "video", "audio", "text", "caption", "label")
 BOOKKEEPING = ("index", "captions", "answer", "speaker")
 
 
@@ -28,30 +27,21 @@ class Collate:
 
     ============  ==========================================  =======================
     image         (3, H, W) uint8, or float in [0, 1]         image (B, 3, H, W)
-    video         (F, 3, H, W) in the same ways; clips may    video (B, F, 3, H, W),
-                  have different numbers of frames            then video_mask (B, F)
-    audio         a waveform (S,) float in [−1, 1] of any     audio, audio_mask (B, S)
-                  length
-    text          a string that the model reads, with the     text, text_mask (B, L)
-                  tokenizer's own special tokens
-    caption       a string that the model shall say, with     labels (B, L)
-                  the end token behind it
+    video         (F, 3, H, W) in the same ways               video (B, F, 3, H, W)
+    audio         a waveform (S,), float in [−1, 1]           audio (B, S)
+    text          a string to read, with special tokens       text (B, L)
+    caption       a string to say, with the end token         labels (B, L)
     label         a class number                              labels (B,)
     ============  ==========================================  =======================
 
-    Any modality may also be features (N, C) of a frozen encoder (see
-    :func:`mmbook.pretrained.keep_features`): (B, N, C), and a mask (B, N). An empty text
-    is a row without a real token, or with special ones only. ``index``, ``captions``,
-    ``answer`` and ``speaker`` are left out; any other name is an error.
+    Lengths may differ: there is an ``audio_mask`` (B, S), a ``text_mask``, and, if clips
+    were filled up, a ``video_mask`` (B, F). Any modality may also be features (N, C), see
+    :func:`mmbook.pretrained.keep_features`: (B, N, C). ``index``, ``captions``,
+    ``answer``, ``speaker`` and what is to ``ignore`` are left out; others are an error.
 
-    Parameters
-    ----------
-    tokenizer : a fast tokenizer of transformers; needed for strings only.
-    max_length : the most tokens of a string, special ones and the end included.
-    pad_to : give every batch this length, to which longer strings are cut: shapes stay
-        the same, as compilation wants. None pads to the longest of the batch.
-    pad_audio_to : the same for sound, in samples; but sound is not cut.
-    ignore : more names to leave out.
+    Strings need a fast ``tokenizer`` of transformers. They are cut to ``max_length``
+    tokens, special ones and the end included. With ``pad_to`` all batches have this
+    length, as compilation wants; otherwise that of the longest.
     """
 
     def __init__(
@@ -59,15 +49,12 @@ class Collate:
         tokenizer=None,
         max_length: int = 64,
         pad_to: int | None = None,
-        pad_audio_to: int | None = None,
         ignore: Sequence[str] = (),
     ):
-        self.tokenizer, self.pad_to, self.pad_audio_to = tokenizer, pad_to, pad_audio_to
-        self.max_length = min(max_length, pad_to or max_length)
-        if self.max_length < 2:
-            raise ValueError(
-                f"max_length and pad_to must be 2 or more; got {self.max_length}"
-            )
+        self.tokenizer, self.pad_to = tokenizer, pad_to
+        self.max_length = length = min(max_length, pad_to or max_length)
+        if length < 2:
+            raise ValueError(f"max_length and pad_to must be 2 or more; got {length}")
         self.ignore = {*BOOKKEEPING, *ignore}
 
     def __call__(self, items: Sequence[dict]) -> dict[str, Tensor]:
@@ -96,51 +83,41 @@ class Collate:
             close = difflib.get_close_matches(name, KNOWN, 1)
             hint = f" (is it {close[0]!r}?)" if close else ""
             raise ValueError(
-                f"{name!r} is not known here{hint}: items hold {', '.join(KNOWN)}; if "
-                f"the model does not need it, Collate(ignore=({name!r},)) leaves it out"
+                f"{name!r} is not known here{hint}: items hold {', '.join(KNOWN)}; "
+                f"Collate(ignore=({name!r},)) leaves it out"
             )
         if held >= {"caption", "label"}:
-            raise ValueError(
-                "a caption and a label both become labels: leave one of them out, as "
-                "with Collate(ignore=('caption',))"
-            )
+            raise ValueError("a caption and a label both become labels: ignore one")
         return [name for name in KNOWN if name in held]
 
     def _stacked(self, name: str, values: list) -> tuple[Tensor, Tensor | None]:
         """One tensor, and which of its entries are real; None means that all are."""
         if getattr(values[0], "ndim", None) == 2 and name in ("image", "text"):
-            stacked, mask = stack_features(
-                values, self.pad_to if name == "text" else None
-            )
+            stacked, mask = stack_features(values)
             return stacked, mask if name == "text" or not mask.all() else None
         if name == "image":
             return stack_images(values), None
         if name == "video":
             return stack_videos(values)
         if name == "audio":
-            return stack_audio(values, self.pad_audio_to)
+            return stack_audio(values)
         return self._read(values)
 
     def _read(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Token ids (B, L), and which are real; padding is the tokenizer's, or zero."""
-        rows = token_ids(self._asked(), texts, self.max_length, special=True)
+        rows = token_ids(self.tokenizer, texts, self.max_length, special=True)
         ids, real = self._filled(rows)
         return ids.masked_fill(~real, self.tokenizer.pad_token_id or 0), real
 
     def _said(self, texts: list[str]) -> Tensor:
         """Token ids (B, L) with the end token; −100 where there is none."""
-        end = end_token(self._asked())
         rows = token_ids(self.tokenizer, texts, self.max_length - 1)
         for text, row in zip(texts, rows, strict=True):
             if not row:
                 raise ValueError(f"a caption must have at least one word; got {text!r}")
+        end = end_token(self.tokenizer)
         ids, real = self._filled([[*row, end] for row in rows])
         return ids.masked_fill(~real, IGNORED)
-
-    def _asked(self):
-        if self.tokenizer is None:
-            raise ValueError("these items hold strings: give Collate a tokenizer")
-        return self.tokenizer
 
     def _filled(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
         """Rows of ids as (B, L), and which are real; L is one at least."""

@@ -17,19 +17,17 @@ def mask_words(
 ) -> tuple[Tensor, Tensor]:
     """What the model reads, and what it has to find: (B, L) and (B, L).
 
-    Of the real words of ``ids`` (``mask`` is True, and no special token) ``share`` are
-    asked for; at least one in each row that has any. Of those, ``replace`` become a
-    random word, ``keep`` stay as they are, the others become the mask token. Labels are
-    the words that were asked for, −100 elsewhere. Random numbers come from ``generator``,
-    or from torch's global one. Devlin et al. 2019, https://arxiv.org/abs/1810.04805;
-    chapter 2.1.
+    Of the real words of ``ids``, special tokens aside, ``share`` are asked for; at least
+    one in each row that has any. Of those, ``replace`` become a random word, ``keep``
+    stay, the others become the mask token. Labels are −100 where nothing is asked. Devlin
+    et al. 2019, https://arxiv.org/abs/1810.04805; chapter 2.1.
     """
     if tokenizer.mask_token_id is None:
         raise ValueError("this tokenizer has no mask token to hide words behind")
     if not 0 < share <= 1 or keep < 0 or replace < 0 or keep + replace > 1:
         raise ValueError(
-            "share must lie in (0, 1], and keep and replace must be shares whose sum is "
-            f"at most 1; got share={share}, keep={keep}, replace={replace}"
+            "share must lie in (0, 1], keep and replace be 0 or more, their sum at most "
+            f"1; got share={share}, keep={keep}, replace={replace}"
         )
     special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
     words = mask & ~torch.isin(ids, special)
@@ -50,34 +48,27 @@ def mask_patches(
     patch: int,
     share: float = 0.6,
     generator: torch.Generator | None = None,
-    fill: float = 0.5,
 ) -> tuple[Tensor, Tensor]:
     """Pictures with squares hidden, and which ones: (B, 3, H, W) and (B, N) bool.
 
     The picture is cut into N squares of side ``patch``, row by row. In each picture the
-    same number of them, ``share`` of N rounded, is painted with the grey ``fill``. Those
-    are what a masked autoencoder has to paint again: He et al. 2022,
-    https://arxiv.org/abs/2111.06377 (who leave hidden patches out; painting them over is
-    Xie et al. 2022, https://arxiv.org/abs/2111.09886). Random numbers come from
-    ``generator``, or from torch's global one. Chapter 2.7.
+    same number of them, ``share`` of N rounded, is painted grey. Those are what a masked
+    autoencoder has to paint again: He et al. 2022, https://arxiv.org/abs/2111.06377 (who
+    leave hidden patches out; painting them over is Xie et al. 2022,
+    https://arxiv.org/abs/2111.09886). Chapter 2.7.
     """
     height, width = image.shape[-2:]
     if image.ndim != 4 or patch < 1 or height % patch or width % patch:
-        raise ValueError(
-            "image must be (B, 3, H, W) with H and W multiples of the patch's side; got "
-            f"{tuple(image.shape)} and {patch}"
-        )
+        given = f"{tuple(image.shape)} and {patch}"
+        raise ValueError(f"image must be (B, 3, H, W), multiples of patch; got {given}")
     rows, columns = height // patch, width // patch
     count = round(share * rows * columns)
     if not 0 < count < rows * columns:
-        raise ValueError(
-            f"a share of {share} hides {count} of {rows * columns} patches: hide one or "
-            "more, and leave one or more"
-        )
+        raise ValueError(f"share={share} hides {count} of {rows * columns} patches")
     size = (len(image), rows * columns)
     chance = torch.rand(size, generator=generator, device=image.device)
     hidden = torch.zeros(size, dtype=torch.bool, device=image.device)
     hidden.scatter_(1, chance.topk(count, 1).indices, True)
     cover = hidden.view(-1, 1, rows, columns)  # (B, N) → (B, 1, H / patch, W / patch)
     cover = cover.repeat_interleave(patch, 2).repeat_interleave(patch, 3)
-    return image.masked_fill(cover, fill), hidden
+    return image.masked_fill(cover, 0.5), hidden

@@ -8,34 +8,32 @@ def token_ids(
 ) -> list[list[int]]:
     """The token ids of each text, at most ``max_length``; none for an empty text.
 
-    ``special`` adds the tokens that the tokenizer puts around a text, as its model was
-    trained to read it: [CLS] and [SEP] for BERT, nothing for the book's tokenizer. A
-    word that a tokenizer with one token per word does not know is a ValueError.
+    ``special`` adds the tokens that the model was trained to read around a text: [CLS]
+    and [SEP] for BERT, nothing for the book's tokenizer.
     """
+    if tokenizer is None:
+        raise ValueError("these items hold strings: give Collate a tokenizer")
     strange = [text for text in texts if not isinstance(text, str)]
     if strange:
         raise ValueError(f"a text must be a string; got {strange[0]!r}")
     rows = tokenizer(
         list(texts), add_special_tokens=special, truncation=True, max_length=max_length
     )["input_ids"]
-    unknown = tokenizer.unk_token_id
-    for text, row in zip(texts, rows, strict=True):
-        if unknown is not None and unknown in row and _one_token_per_word(tokenizer):
-            read = tokenizer(
-                text, add_special_tokens=False, return_offsets_mapping=True
-            )
-            pairs = zip(read["input_ids"], read["offset_mapping"], strict=True)
-            words = [text[start:end] for n, (start, end) in pairs if n == unknown]
-            raise ValueError(
-                f"unknown words {', '.join(map(repr, words))} in {text!r}: the "
-                "tokenizer's vocabulary has only the words it was made with"
-            )
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    if type(getattr(core, "model", None)).__name__ == "WordLevel":
+        for text, row in zip(texts, rows, strict=True):
+            _check_known(tokenizer, text, row)
     return rows
 
 
-def _one_token_per_word(tokenizer) -> bool:
-    core = getattr(tokenizer, "backend_tokenizer", None)
-    return type(getattr(core, "model", None)).__name__ == "WordLevel"
+def _check_known(tokenizer, text: str, row: list[int]) -> None:
+    """Name the words that a tokenizer with one token per word does not know."""
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown in row:
+        read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        pairs = zip(read["input_ids"], read["offset_mapping"], strict=True)
+        words = [text[start:end] for n, (start, end) in pairs if n == unknown]
+        raise ValueError(f"unknown words {', '.join(map(repr, words))} in {text!r}")
 
 
 def start_token(tokenizer) -> int:

@@ -14,17 +14,15 @@ def stack_images(images: Sequence[Tensor]) -> Tensor:
 
 
 def stack_videos(videos: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Clips (F, 3, H, W) uint8 or float to one float batch (B, F, 3, H, W).
+    """Clips (F, 3, H, W) uint8 or float, or features, to one float batch (B, F, 3, H, W).
 
-    Shorter clips are filled up with zeros; the mask (B, F) is True for real frames. It is
-    None if nothing was filled up. Features (N, C) are treated in the same way.
+    Shorter clips are filled up with zeros; the mask (B, F) is None if none is shorter.
     """
     videos = [torch.as_tensor(video) for video in videos]
     for video in videos:
         if video.ndim not in (2, 4) or not len(video):
             raise ValueError(
-                "a video must be (F, 3, H, W) with one frame or more, or features "
-                f"(N, C); got {tuple(video.shape)}"
+                f"a video must be (F, 3, H, W), one frame or more; got {tuple(video.shape)}"
             )
     _same_shapes("frames", [video[0] for video in videos])
     floats = [v.float() / (255 if v.dtype == torch.uint8 else 1) for v in videos]
@@ -32,36 +30,20 @@ def stack_videos(videos: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     return stacked, None if mask.all() else mask
 
 
-def stack_audio(
-    waves: Sequence[Tensor], pad_to: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Sounds (S,) of any length, or features (N, C), to one batch and its mask.
-
-    Shorter ones are filled up with zeros, which is silence. Returns (B, S) float and
-    (B, S) bool, True where the sound is real. One longer than ``pad_to`` is a ValueError.
-    """
+def stack_audio(waves: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sounds (S,), or features (N, C), to (B, S) float, silence at the end, and a mask."""
     waves = [torch.as_tensor(wave) for wave in waves]
     for wave in waves:
         if not wave.is_floating_point():
-            raise ValueError(
-                f"audio must be float in [−1, 1]; got {wave.dtype}: divide it by its "
-                "largest value, 32768 for int16"
-            )
-        if wave.ndim not in (1, 2) or not len(wave):
-            raise ValueError(
-                "audio must be a waveform (S,) of one channel, or features (N, C); got "
-                f"{tuple(wave.shape)}"
-            )
-    return _padded(waves, pad_to)
+            raise ValueError(f"audio must be float; got {wave.dtype}: divide by 32768")
+    return _padded(waves)
 
 
-def stack_features(
-    features: Sequence[Tensor], pad_to: int | None = None
-) -> tuple[Tensor, Tensor]:
+def stack_features(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Outputs (N, C) of a frozen encoder to one batch (B, N, C) and its mask (B, N)."""
     features = [torch.as_tensor(values) for values in features]
     _same_shapes("tokens", [values[:1] for values in features])
-    return _padded(features, pad_to)
+    return _padded(features)
 
 
 def stack_labels(labels: Sequence) -> Tensor:
@@ -85,18 +67,8 @@ def _same_shapes(name: str, values: Sequence[Tensor]) -> list[Tensor]:
     return values
 
 
-def _padded(
-    values: Sequence[Tensor], pad_to: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Zeros behind the shorter ones: (B, longest or ``pad_to``, …) float, and a mask."""
+def _padded(values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Zeros behind the shorter ones: (B, longest, …) float, and a mask."""
     lengths = torch.tensor([len(value) for value in values])
     stacked = nn.utils.rnn.pad_sequence(list(values), batch_first=True).float()
-    missing = (pad_to or stacked.shape[1]) - stacked.shape[1]
-    if missing < 0:
-        raise ValueError(
-            f"a length of {stacked.shape[1]} is more than the {pad_to} to pad to: cut "
-            "the longest ones, or pad to more"
-        )
-    silence = stacked.new_zeros(len(stacked), missing, *stacked.shape[2:])
-    stacked = torch.cat([stacked, silence], dim=1)
     return stacked, torch.arange(stacked.shape[1]) < lengths[:, None]

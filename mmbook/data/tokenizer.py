@@ -1,7 +1,5 @@
 """A tokenizer (分词器) for captions of one's own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 SPECIAL_TOKENS = {  # in the order of their ids, from 0
@@ -16,13 +14,9 @@ def train_tokenizer(sentences: Iterable[str], size: int = 8000):
     """A fast tokenizer of transformers, trained on sentences: byte-level BPE (字节对编码).
 
     Frequent words become one token; any other text, in any script, is spelled by pieces
-    of words and at worst by bytes, so no word is unknown. It begins with the four special
-    tokens. Saved by ``save_pretrained``, loaded by ``AutoTokenizer.from_pretrained``.
-
-    Parameters
-    ----------
-    sentences : at least one; the captions of the training set.
-    size : V, the most tokens; 260 are the special ones and the bytes.
+    of words and at worst by bytes, so no word is unknown. V is ``size`` at most; 260 are
+    the special tokens, which come first, and the bytes. Saved by ``save_pretrained``,
+    loaded by ``AutoTokenizer.from_pretrained``.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -1,15 +1,14 @@
 """Audio encoders (语音编码器), from scratch; with Whisper's weights one equals Whisper.
 
-All read the log-mel spectrogram (对数梅尔谱). Padding stands behind the sound and is
-masked at every step: the tokens of a sound do not depend on the batch that it is in.
+Padding stands behind the sound and is masked at every step: the tokens of a sound do not
+depend on the batch that it is in.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.block import Block
-from ..layers.positions import sinusoids
+from ..layers import Block, sinusoids
 from ..saving import Configured
 from ..tokens import Tokens
 from .checks import check_audio
@@ -19,18 +18,11 @@ from .spectrogram import LogMel, normalise_bands, real_lengths
 class AudioEncoder(Configured):
     """A transformer over the log-mel spectrogram, the encoder of Whisper (语音编码器).
 
-    Two convolutions make tokens of the spectrogram: with strides of 2 and 2 each stands
-    for 40 ms, with Whisper's 1 and 2 for 20 ms. Radford et al. 2022,
-    https://arxiv.org/abs/2212.04356.
-
-    Parameters
-    ----------
-    width, layers, heads : D, even; number of blocks; number of heads.
-    mels, rate, strides : see :class:`LogMel`; of the two convolutions.
-    seconds : pad every sound to this length with silence and attend to all of it, as
-        Whisper does with 30; the mask still tells which tokens are real. None attends
-        to no padding.
-    normalise : apply :func:`normalise_bands`; Whisper does without.
+    Two convolutions make tokens of the spectrogram (:class:`LogMel`): with ``strides`` of
+    2 and 2 each stands for 40 ms, with Whisper's 1 and 2 for 20 ms. Radford et al. 2022,
+    https://arxiv.org/abs/2212.04356. With ``seconds`` every sound is padded with silence
+    to that length, and all of it is attended to, as Whisper does with 30; the mask still
+    tells which tokens are real. ``normalise``: see :func:`normalise_bands`.
     """
 
     def __init__(
@@ -47,8 +39,6 @@ class AudioEncoder(Configured):
         normalise: bool = False,
     ):
         super().__init__()
-        if width % 2 or width < 4:
-            raise ValueError(f"width must be even and at least 4; got {width}")
         self.width, self.rate, self.normalise = width, rate, normalise
         self.samples = None if seconds is None else round(seconds * rate)
         self.strides = strides
@@ -135,13 +125,7 @@ class SpectrogramEncoder(Configured):
     Two-dimensional convolutions slide over moments and over bands, so a pattern that
     lies a little higher, as a smaller speaker's does, is the same pattern. Then the
     bands that are left become the channels of each moment. A token stands for 40 ms.
-
-    Parameters
-    ----------
-    width, channels : D of the tokens; channels of the first convolutions.
-    mels, rate : see :class:`LogMel`; mels must be a multiple of 8.
-    normalise : apply :func:`normalise_bands`.
-    augment : a :class:`SpectrogramAugment`, applied in training before that.
+    ``normalise``: see :func:`normalise_bands`; :class:`SpectrogramAugment` comes first.
     """
 
     def __init__(
@@ -210,10 +194,8 @@ def pad_waveform(waveform: Tensor, mask: Tensor | None, samples: int) -> Tensor:
     """The sound with silence behind it, (B, samples); ValueError if it is longer."""
     check_audio(waveform, mask)
     if waveform.shape[1] > samples:
-        raise ValueError(
-            f"this encoder hears {samples:,} samples; got {waveform.shape[1]:,}: cut "
-            "the sound into parts"
-        )
+        given = f"{waveform.shape[1]:,}: cut the sound"
+        raise ValueError(f"this encoder hears {samples:,} samples; got {given}")
     if mask is not None:
         waveform = waveform.masked_fill(~mask, 0)
     return F.pad(waveform, (0, samples - waveform.shape[1]))

@@ -13,14 +13,11 @@ def check_image(image: Tensor, size: int | None = None, name: str = "image") -> 
         layout = "(B, F, 3, H, W)" if video else "(B, 3, H, W)"
         raise ValueError(f"{name} must be {layout} in [0, 1]; got {shape}{hint}")
     if not image.is_floating_point():
-        raise ValueError(
-            f"{name} must be float in [0, 1]; got {image.dtype}: divide by 255"
-        )
+        raise ValueError(f"{name} must be float; got {image.dtype}: divide by 255")
     if size is not None and shape[-2:] != (size, size):
         raise ValueError(
-            f"{name} must be {size} pixels high and wide, as this encoder was made for; "
-            f"got {shape[-2]} × {shape[-1]}: resize and crop it, or take a "
-            "ConvImageEncoder, which reads any height and width"
+            f"{name} must be {size} pixels high and wide; got {shape[-2]} × {shape[-1]}: "
+            "resize and crop it, or take a ConvImageEncoder, which reads any size"
         )
 
 
@@ -31,10 +28,7 @@ def check_audio(waveform: Tensor, mask: Tensor | None = None) -> None:
         hint = ": drop the axis of channels" if waveform.ndim == 3 else ""
         raise ValueError(f"audio must be (B, S) in [−1, 1]; got {shape}{hint}")
     if not waveform.is_floating_point():
-        raise ValueError(
-            f"audio must be float in [−1, 1]; got {waveform.dtype}: divide it by its "
-            "largest value, 32768 for int16"
-        )
+        raise ValueError(f"audio must be float; got {waveform.dtype}: divide by 32768")
     check_mask(mask, shape, "audio")
 
 
@@ -42,6 +36,5 @@ def check_mask(mask: Tensor | None, shape: tuple[int, ...], name: str) -> None:
     """A mask must be bool and of this shape."""
     if mask is not None and (mask.dtype != torch.bool or mask.shape != shape):
         raise ValueError(
-            f"the mask of the {name} must be bool {shape}, True = real; got "
-            f"{mask.dtype} {tuple(mask.shape)}"
+            f"mask of {name} must be bool {shape}; got {mask.dtype} {tuple(mask.shape)}"
         )

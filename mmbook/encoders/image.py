@@ -1,12 +1,13 @@
 """Image encoders, from scratch: a convolutional one and a vision transformer."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.block import Block
+from ..layers import Block
 from ..saving import Configured
 from ..tokens import Tokens
 from .checks import check_image
@@ -15,14 +16,10 @@ from .checks import check_image
 class ConvImageEncoder(Configured):
     """A convolutional image encoder (卷积图像编码器): each place of the last map is a token.
 
-    Each stage halves height and width; one more 3×3 convolution mixes neighbours, and a
-    learned position is added, because attention does not know places. Pictures of any
-    height and width are read: the positions, learned for ``size``, are interpolated.
-
-    Parameters
-    ----------
-    width, size : D, also the channels of the last stage; the usual side in pixels.
-    channels : of the earlier stages.
+    Each stage halves height and width; the ``channels`` are those of the stages before
+    the last, which has D. One more 3×3 convolution mixes neighbours, and a learned
+    position is added, because attention does not know places. Pictures of any height and
+    width are read: the positions, learned for ``size`` in pixels, are interpolated.
     """
 
     def __init__(
@@ -30,10 +27,8 @@ class ConvImageEncoder(Configured):
     ):
         super().__init__()
         self.width, self.size = width, size
-        stages, before = [], 3
-        for after in (*channels, width):
-            stages += _convolution(before, after, stride=2)
-            before = after
+        ends = pairwise((3, *channels, width))
+        stages = [layer for pair in ends for layer in _convolution(*pair, stride=2)]
         self.stages = nn.Sequential(*stages, *_convolution(width, width, stride=1))
         side = -(-size // 2 ** (len(channels) + 1))
         self.position = nn.Parameter(0.02 * torch.randn(side * side, width))
@@ -67,13 +62,8 @@ class PatchImageEncoder(Configured):
     """A vision transformer (视觉 Transformer): each patch of pixels is a token.
 
     Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; with the same weights it
-    equals ``transformers.ViTModel``, whose first token is a learned summary.
-
-    Parameters
-    ----------
-    width, layers, heads : D, number of blocks, number of heads.
-    size, patch : sides in pixels of the pictures, squares, and of a patch, a divisor.
-    eps : of the layer norms (ViT uses 1e-12).
+    equals ``transformers.ViTModel``, whose first token is a learned summary. ``size`` and
+    ``patch`` are the sides in pixels of the pictures, squares, and of a patch.
     """
 
     def __init__(

@@ -7,10 +7,9 @@ from ..tokens import Tokens, check_width
 
 
 class PrecomputedTokens(Configured):
-    """Passes on the tokens that a frozen encoder has computed before (预计算特征).
+    """Passes on what :func:`mmbook.pretrained.keep_features` has computed (预计算特征).
 
-    See :func:`mmbook.pretrained.keep_features`; chapter 1.1. ``width`` is their D, which
-    is checked; None takes any.
+    ``width`` is their D, which is checked; None takes any. Chapter 1.1.
     """
 
     def __init__(self, width: int | None = None):

@@ -12,10 +12,9 @@ DECIBELS = 40  # one unit of the log-mel spectrogram
 
 
 def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
-    """Triangles that gather frequencies into bands (梅尔滤波器组): (bins, mels).
+    """Triangles of area one that gather frequencies into bands (梅尔滤波器组): (bins, mels).
 
-    They overlap by half, and each has area one. Bins lie 40 Hz apart, from 0 to half the
-    rate: (201, 80) for Whisper's numbers.
+    They overlap by half. Bins lie 40 Hz apart, from 0 to half the rate.
     """
     top = to_mel(torch.tensor(rate / 2, dtype=torch.float64))
     edges = to_hertz(torch.linspace(0, 1, mels + 2, dtype=torch.float64) * top)
@@ -24,10 +23,7 @@ def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
     rising, falling = (bins - left) / (middle - left), (right - bins) / (right - middle)
     filters = torch.minimum(rising, falling).clamp(min=0) * 2 / (right - left)
     if (filters.amax(0) == 0).any():
-        raise ValueError(
-            f"{mels} mel bands are too many for {rate} samples a second: some would "
-            "hold no frequency; ask for fewer"
-        )
+        raise ValueError(f"{mels} mel bands are too many for {rate} samples a second")
     return filters.float()
 
 
@@ -53,7 +49,6 @@ class LogMel(nn.Module):
 
     so a step of one is a factor of 10,000 in power, and what is 80 dB softer than the
     loudest moment is cut off. Radford et al. 2022, https://arxiv.org/abs/2212.04356.
-    ``mels`` is the number of bands, ``rate`` that of samples a second.
     """
 
     window: Tensor
@@ -71,10 +66,7 @@ class LogMel(nn.Module):
     def forward(
         self, waveform: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, S) in [−1, 1] → (B, mels, T), zero where it is padding, and (B, T) bool.
-
-        ``mask`` (B, S) is True for real samples; each full 10 ms makes one step.
-        """
+        """(B, S) in [−1, 1], mask True = real → (B, mels, T), zero at padding, (B, T)."""
         check_audio(waveform, mask)
         lengths = real_lengths(waveform, mask)
         with torch.autocast(waveform.device.type, enabled=False):
@@ -84,7 +76,9 @@ class LogMel(nn.Module):
             spectrum = torch.fft.rfft(pieces * self.window.float()).mT  # (B, bins, T)
             power = self.filters.float().T @ spectrum.abs().square()  # (B, mels, T)
         real = self.frames(lengths, power.shape[-1])
-        return _scaled(power.clamp(min=1e-10).log10(), real[:, None]), real
+        shown, decades = real[:, None], power.clamp(min=1e-10).log10()  # (B, mels, T)
+        top = decades.masked_fill(~shown, -10).amax((1, 2), keepdim=True)
+        return (torch.maximum(decades, top - 8) + 4).masked_fill(~shown, 0) / 4, real
 
     def frames(self, lengths: Tensor, steps: int) -> Tensor:
         """Which of so many steps hold a sound of that many samples: (B,) → (B, T)."""
@@ -99,21 +93,14 @@ def log_mel(
     return LogMel(mels, rate).to(waveform.device)(waveform, mask)
 
 
-def _scaled(logarithm: Tensor, real: Tensor) -> Tensor:
-    """Whisper's scale over the real moments (B, 1, T): (B, mels, T)."""
-    top = logarithm.masked_fill(~real, -10).amax((1, 2), keepdim=True)
-    return (torch.maximum(logarithm, top - 8) + 4).masked_fill(~real, 0) / 4
-
-
 def normalise_bands(
     spectrum: Tensor, mask: Tensor | None = None, depth: float = 50.0
 ) -> Tensor:
     """Each band with mean 0 and variance 1 over its own sound (均值方差归一化).
 
-    A microphone multiplies each frequency by a factor; in the logarithm this is a number
-    added to each band, and the mean takes it away. (Applied to cepstra: CMVN.) What is
-    ``depth`` decibels softer than the loudest moment is raised to that first. (B, mels,
-    T) and (B, T) bool → (B, mels, T), zero at padding.
+    A microphone adds a number to the logarithm in each band; the mean takes it away. What
+    is ``depth`` decibels softer than the loudest moment is raised to that first. (B,
+    mels, T) and (B, T) bool → (B, mels, T), zero at padding.
     """
     real = torch.ones_like(spectrum[:, :1]) if mask is None else mask[:, None].float()
     hidden = spectrum.masked_fill(real == 0, -torch.inf)
@@ -134,10 +121,7 @@ def real_lengths(waveform: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _mirrored(waveform: Tensor, lengths: Tensor, half: int) -> Tensor:
-    """Continue each sound by its mirror image at both ends: (B, half + S + half).
-
-    So a window at the end of a sound sees the same, however much padding follows.
-    """
+    """Each sound, mirrored at both its ends whatever padding follows: (B, half + S + half)."""
     steps = torch.arange(half, device=waveform.device)
     last = (lengths[:, None] - 1).clamp(min=0)  # (B, 1)
     before = waveform.gather(1, (half - steps).minimum(last))

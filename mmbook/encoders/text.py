@@ -2,8 +2,7 @@
 
 from torch import Tensor, nn
 
-from ..layers.block import Block
-from ..layers.words import TextEmbedding
+from ..layers import Block, TextEmbedding
 from ..saving import Configured
 from ..tokens import Tokens
 
@@ -11,12 +10,8 @@ from ..tokens import Tokens
 class TextEncoder(Configured):
     """A transformer that reads a sentence in both directions (文本编码器).
 
-    With the same weights it equals BERT (Devlin et al. 2019): chapter 2.1.
-
-    Parameters
-    ----------
-    vocabulary_size, width, layers, heads, max_length : V, D, blocks, heads, longest L.
-    norm_first : pre-norm (ours) or post-norm (BERT).
+    With the same weights, and not ``norm_first``, it equals BERT (Devlin et al. 2019):
+    chapter 2.1. ``max_length`` is the longest L.
     """
 
     def __init__(

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.attention import Attention
-from ..layers.block import Block
-from ..layers.positions import sinusoids
+from ..layers import Attention, Block, sinusoids
 from ..saving import Configured
 from ..tokens import Tokens
 from .checks import check_image, check_mask
@@ -15,12 +13,11 @@ from .checks import check_image, check_mask
 class FrameVideoEncoder(Configured):
     """Each frame through an image encoder, then time (逐帧视频编码器).
 
-    Every token gets the learned position of its frame; then, if there are ``layers``,
-    each place of the picture attends along time. With ``pool`` a frame becomes one token
-    first, the mean (ViViT's "factorised encoder", Arnab et al. 2021,
-    https://arxiv.org/abs/2103.15691). Frames that are padding are not given to the image
-    encoder, whose batch norm would count them; its ``width`` is D. ``frames`` is the
-    longest F.
+    Every token gets the learned position of its frame, of ``frames`` at most; then, if
+    there are ``layers``, each place of the picture attends along time. With ``pool`` a
+    frame becomes one token first, the mean (ViViT's "factorised encoder", Arnab et al.
+    2021, https://arxiv.org/abs/2103.15691). Frames that are padding are not given to the
+    image encoder, whose batch norm would count them.
     """
 
     def __init__(
@@ -74,25 +71,18 @@ class FrameVideoEncoder(Configured):
 
 
 class TubeletVideoEncoder(Configured):
-    """A video transformer: each tube of pixels, a few frames deep, is a token (视频
-    Transformer, 时空管).
+    """A video transformer (视频 Transformer): each tube of pixels (时空管) is a token.
 
     ``attention="joint"`` lets every token attend to all others, which costs (T · S)² for
     T moments and S places (时空联合注意力). ``"divided"`` attends along time first and
     within the frame then, which costs T² · S + T · S² (时空分离注意力, Bertasius et al.
     2021, https://arxiv.org/abs/2102.05095). With the same weights the first equals
     ``transformers.VideoMAEModel`` (Tong et al. 2022, https://arxiv.org/abs/2203.12602)
-    and both equal ``TimesformerModel``. Shorter clips are filled up to whole tubelets by
-    their last real frame; a tubelet is real if one of its frames is.
+    and both equal ``TimesformerModel``. A tubelet is real if one of its frames is.
 
-    Parameters
-    ----------
-    width, layers, heads, eps : as in :class:`PatchImageEncoder`.
-    frames, size : the longest F, and the side of the pictures in pixels.
-    tubelet, patch : depth of a tubelet in frames and its side in pixels.
-    position : ``"learned"``, one vector for each moment plus one for each place; or
-        ``"sinusoid"``, fixed waves over all tokens, as VideoMAE has them.
-    summary : put a learned summary token before the others.
+    The longest F is ``frames``; ``size`` and ``patch`` are sides in pixels. The position
+    is ``"learned"``, of each moment plus of each place, or ``"sinusoid"``, fixed waves
+    over all tokens as in VideoMAE. With ``summary`` a learned token comes first.
     """
 
     def __init__(
@@ -114,25 +104,26 @@ class TubeletVideoEncoder(Configured):
         super().__init__()
         if size % patch:
             raise ValueError(f"patch must divide size; got {patch} and {size}")
-        block = _choice(
-            "attention", attention, {"joint": Block, "divided": DividedBlock}
-        )
-        learned = _choice("position", position, {"learned": True, "sinusoid": False})
+        choices = {attention: ("joint", "divided"), position: ("learned", "sinusoid")}
+        for given, known in choices.items():
+            if given not in known:
+                raise ValueError(f"choose one of {', '.join(known)}; got {given!r}")
+        block = DividedBlock if attention == "divided" else Block
         self.width, self.size, self.frames = width, size, frames
         self.tubelet, self.attention = tubelet, attention
         sides = (tubelet, patch, patch)
         self.tubelets = nn.Conv3d(3, width, sides, stride=sides)
         self.summary = nn.Parameter(torch.zeros(1, width)) if summary else None
-        self._add_positions(-(-frames // tubelet), (size // patch) ** 2, learned)
+        self._add_positions(-(-frames // tubelet), (size // patch) ** 2, position)
         self.blocks = nn.ModuleList(
             block(width, heads, hidden, dropout=dropout, eps=eps) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width, eps=eps)
 
-    def _add_positions(self, moments: int, places: int, learned: bool) -> None:
+    def _add_positions(self, moments: int, places: int, position: str) -> None:
         """(T, 1, D) and (1, S, D) to learn, or (T, S, D) that stay as they are."""
         self.place: nn.Parameter | None = None
-        if learned:
+        if position == "learned":
             self.time = nn.Parameter(0.02 * torch.randn(moments, 1, self.width))
             self.place = nn.Parameter(0.02 * torch.randn(1, places, self.width))
         else:
@@ -166,23 +157,10 @@ class TubeletVideoEncoder(Configured):
         return Tokens(self.norm(x), real)
 
 
-def _choice(name: str, given: str, choices: dict):
-    if given not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {given!r}")
-    return choices[given]
-
-
 class DividedBlock(Block):
     """One layer of divided attention: along time, within the frame, feed-forward."""
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        hidden: int | None = None,
-        dropout: float = 0.0,
-        eps: float = 1e-5,
-    ):
+    def __init__(self, width: int, heads: int, hidden=None, dropout=0.0, eps=1e-5):
         super().__init__(width, heads, hidden, dropout=dropout, eps=eps)
         self.time = Attention(width, heads, dropout=dropout)
         self.time_norm = nn.LayerNorm(width, eps=eps)
@@ -214,13 +192,8 @@ class DividedBlock(Block):
         return x + seen[:, :, first:], summary + mean
 
 
-def whole_tubelets(
-    video: Tensor, mask: Tensor | None, depth: int
-) -> tuple[Tensor, Tensor | None]:
-    """Clips whose number of frames ``depth`` divides, and which tubelets are real.
-
-    Frames that are padding, and those that are missing, become the last real one before.
-    """
+def whole_tubelets(video: Tensor, mask: Tensor | None, depth: int):
+    """Clips of a multiple of ``depth`` frames, the others the last real one; their mask."""
     missing = -video.shape[1] % depth
     if mask is None and not missing:
         return video, None
@@ -233,19 +206,12 @@ def whole_tubelets(
     return video[rows, number], whole
 
 
-def check_video(
-    video: Tensor,
-    mask: Tensor | None = None,
-    frames: int | None = None,
-    size: int | None = None,
-) -> None:
+def check_video(video: Tensor, mask: Tensor | None = None, frames=None, size=None):
     """Clips must be float (B, F, 3, H, W), not too long, and the mask (B, F) must fit."""
     check_image(video, size, "video")
     if frames is not None and video.shape[1] > frames:
-        raise ValueError(
-            f"video may have {frames} frames, as the encoder was made for; got "
-            f"{video.shape[1]}: take fewer, equally spaced"
-        )
+        given = f"{video.shape[1]}: take fewer, equally spaced"
+        raise ValueError(f"video may have {frames} frames here; got {given}")
     check_mask(mask, tuple(video.shape[:2]), "video")
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..heads.generation import GenerationHead
 from ..layers.attention import Attention
 from ..layers.block import Block
-from .common import check_ids, evaluating, generation_head, without_labels
+from ..models import eval_mode
+from .common import check_ids, generation_head, without_labels
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def cross_attention(model, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
     head = generation_head(model)
     layers = _cross_attention_layers(head)
     check_ids(ids, batch)
-    with evaluating(model):
+    with eval_mode(model):
         tokens = model.encode(without_labels(batch))
         with _inputs_of(layers) as seen:
             head.decode(head.shifted(ids), tokens)
@@ -99,7 +100,7 @@ def self_attention(model, batch: dict[str, Tensor], part=None) -> Tensor:
             "of it"
         )
     layers = [block.attention for block in blocks]
-    with evaluating(model), _inputs_of(layers) as seen:
+    with eval_mode(model), _inputs_of(layers) as seen:
         model(**without_labels(batch))
     weights = [layer.weights(*arguments) for layer, arguments in seen]
     shapes = {tuple(layer.shape) for layer in weights}

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from ..models import eval_mode
 from ..tokens import IGNORED
-from .common import check_ids, evaluating, generation_head, in_sentence, without_labels
+from .common import check_ids, generation_head, in_sentence, without_labels
 
 Score = Callable[[dict[str, Tensor]], Tensor]
 
@@ -210,7 +211,7 @@ def word_scores(model, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
     """
     head = generation_head(model)
     check_ids(ids, batch)
-    with evaluating(model):
+    with eval_mode(model):
         logits = head.decode(head.shifted(ids), model.encode(without_labels(batch)))
     said = ids.masked_fill(ids == IGNORED, head.pad)[..., None]
     scores = logits.float().log_softmax(-1).gather(-1, said)[..., 0]

@@ -1,25 +1,11 @@
-"""What all methods of this room share: a model in eval mode, and checks."""
+"""What all methods of this room share: checks of what they are given."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..heads.generation import GenerationHead
 from ..tokens import IGNORED
-
-
-@contextmanager
-def evaluating(model: nn.Module):
-    """A model in eval mode; afterwards each part is as it was before."""
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, before in training:
-            module.training = before
 
 
 def without_labels(batch: dict[str, Tensor]) -> dict[str, Tensor]:

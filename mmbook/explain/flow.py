@@ -7,9 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..models import MultimodalModel
+from ..models import MultimodalModel, eval_mode
 from ..tokens import Tokens
-from .common import evaluating
 
 
 class Part(NamedTuple):
@@ -46,7 +45,7 @@ def parts(model: MultimodalModel, batch: dict[str, Tensor]) -> list[Part]:
             hook = _recording(name, seen)
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
     try:
-        with evaluating(model):
+        with eval_mode(model):
             model(**batch)
     finally:
         for handle in handles:

@@ -4,7 +4,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..fusion.base import at_least_one
-from .replacing import HEAD, Names, ReplacedLinear, Where, linears, replace_modules
+from .freezing import HEAD, Names
+from .replacing import ReplacedLinear, Where, linears, replace_modules
 
 SUBLAYER_ENDS = ("out", "feed_forward.2", "output.dense", "o_proj", "fc2", "c_proj")
 
@@ -19,8 +20,7 @@ class AdaptedLinear(ReplacedLinear):
         super().__init__(base)
         down = nn.Linear(self.out_features, hidden)
         up = nn.Linear(hidden, self.out_features)
-        nn.init.zeros_(up.weight)
-        nn.init.zeros_(up.bias)
+        nn.init.zeros_(up.weight), nn.init.zeros_(up.bias)
         self.adapter = nn.Sequential(down, nn.GELU(), up).to(self.base()[0])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,19 +40,13 @@ class _NoMatrix(Tensor):
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         if func.__name__ == "__get__":  # type, shape, device
             return super().__torch_function__(func, types, args, kwargs)
-        raise ValueError(
-            "the weight of this layer is read, and not the layer called: no adapter can "
-            "stand behind it; choose other layers (where)"
-        )
+        what = "the weight of this layer is read, and the layer not called"
+        raise ValueError(f"{what}: no adapter can stand behind it")
 
 
 def add_adapters(
     model: nn.Module, hidden: int = 8, where: Where = SUBLAYER_ENDS, keep: Names = HEAD
 ) -> nn.Module:
-    """Freeze a model and put a small network behind each of its sub-layers.
-
-    ``hidden`` is the width of its bottleneck; ``where`` names the linear layers that end
-    a sub-layer, before the sum. ``keep`` as for :func:`add_lora`.
-    """
+    """Freeze a model; put a network of width ``hidden`` behind each layer of ``where``."""
     at_least_one(hidden=hidden)
     return replace_modules(model, linears(), where, keep, AdaptedLinear, hidden)

@@ -7,6 +7,11 @@ from typing import NamedTuple
 
 from torch import nn
 
+from ..models import names_that_begin
+
+Names = Sequence[str]
+HEAD = ("head",)  # what is trained as a whole, unless something else is kept
+
 
 class Counted(NamedTuple):
     """How many numbers are trained, of how many."""
@@ -16,8 +21,7 @@ class Counted(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The trained ones as a share of all."""
-        return self.trained / self.total if self.total else 0.0
+        return self.trained / max(1, self.total)
 
 
 def count_parameters(model: nn.Module) -> Counted:
@@ -26,14 +30,14 @@ def count_parameters(model: nn.Module) -> Counted:
     return Counted(sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes))
 
 
-def freeze(module: nn.Module, keep: Sequence[str] = ()) -> nn.Module:
+def freeze(module: nn.Module, keep: Names = ()) -> nn.Module:
     """Exclude a module from training (冻结), but for the names that begin with ``keep``.
 
     Its parameters get no gradient, and it stays in eval mode when ``fit`` calls
     ``model.train()``, so its outputs stay the same. A copy or a pickle of it is frozen,
     too; what ``save_pretrained`` wrote is not. Chapter 3.2.
     """
-    kept = check_names(module, keep, "keep")
+    kept = names_that_begin(module, keep, "keep")
     for name, parameter in module.named_parameters():
         if name not in kept:
             parameter.requires_grad_(False)
@@ -45,7 +49,7 @@ def freeze(module: nn.Module, keep: Sequence[str] = ()) -> nn.Module:
 
 def unfreeze(module: nn.Module, *names: str) -> nn.Module:
     """Train it again: all of it, or what has a name that begins so."""
-    wanted = check_names(module, names or ("",), "unfreeze")
+    wanted = names_that_begin(module, names or ("",), "unfreeze")
     for name, parameter in module.named_parameters():
         if name in wanted:
             parameter.requires_grad_(True)
@@ -67,13 +71,25 @@ def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
     return module
 
 
+def train_biases(model: nn.Module, keep: Names = HEAD) -> nn.Module:
+    """Freeze a model but for its biases (BitFit, https://arxiv.org/abs/2106.10199)."""
+    named = model.named_parameters()
+    biases = [p for name, p in named if name.rpartition(".")[2] == "bias"]
+    if not biases:
+        raise ValueError("no parameter of this model is called bias: nothing to train")
+    freeze(model, keep)
+    for bias in biases:
+        bias.requires_grad_(True)
+    return model
+
+
 def stages(model: nn.Module) -> list[tuple[str, ...]]:
     """The layers of a model from the top down, each as beginnings of names.
 
     For gradual unfreezing (逐层解冻, Howard and Ruder 2018,
     https://arxiv.org/abs/1801.06146): ``unfreeze(model, *stage)`` and train, stage after
-    stage. A module says what its layers are by a method ``layers()``, which lists them
-    from input to output; one without it is a single layer.
+    stage. A module lists its layers, input to output, by a method ``layers()``; one
+    without it is a single layer.
     """
     names = {id(p): name for name, p in model.named_parameters()}
     known, found = list(names.values()), []
@@ -83,11 +99,7 @@ def stages(model: nn.Module) -> list[tuple[str, ...]]:
 
 
 def layerwise_rates(model: nn.Module, decay: float = 0.5) -> dict[str, float]:
-    """Factors for ``TrainingConfig.rates``: 1 at the top, ``decay`` times it below, …
-
-    Lower layers learn slower (分层学习率): what they know is more general. Howard and
-    Ruder 2018 take 1 / 2.6.
-    """
+    """Factors for ``TrainingConfig.rates`` (分层学习率): 1 at the top, ``decay`` below, …"""
     if not 0 < decay <= 1:
         raise ValueError(f"decay must be above 0 and at most 1; got {decay}")
     order = enumerate(stages(model))
@@ -124,18 +136,3 @@ def _beginnings(layer: list[str], names: list[str]) -> tuple[str, ...]:
             start += f".{head}"
         found[start + dot] = None
     return tuple(found)
-
-
-def check_names(module: nn.Module, beginnings: Sequence[str], what: str) -> set[str]:
-    """The names of the parameters that begin so; none for a beginning is an error."""
-    if isinstance(beginnings, str):
-        raise ValueError(f"{what} must be a list of names; got {beginnings!r}")
-    names = [name for name, _ in module.named_parameters()]
-    for start in beginnings:
-        if not any(name.startswith(start) for name in names):
-            known = sorted({".".join(name.split(".")[:2]) for name in names})
-            raise ValueError(
-                f"{what} names {start!r}, but no parameter begins so; they begin with "
-                f"{', '.join(known)}"
-            )
-    return {name for name in names if name.startswith(tuple(beginnings))}

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .replacing import HEAD, Names, ReplacedLinear, Where, linears, replace_modules
+from .freezing import HEAD, Names
+from .replacing import ReplacedLinear, Where, linears, replace_modules
 
 KEYS_AND_VALUES = ("key", "value", "k_proj", "v_proj", "c_attn")
 FEED_FORWARD_ENDS = ("feed_forward.2", "*[0-9].output.dense", "fc2", "mlp.c_proj")
@@ -43,11 +44,7 @@ def add_ia3(
     inputs: Where = FEED_FORWARD_ENDS,
     keep: Names = HEAD,
 ) -> nn.Module:
-    """Freeze a model; learn factors for keys, values and inner activations (IA³).
-
-    ``outputs`` names the layers whose outputs are scaled, ``inputs`` those whose inputs
-    are. ``keep`` as for :func:`add_lora`.
-    """
+    """Freeze a model; learn factors of some layers' ``outputs`` and ``inputs`` (IA³)."""
     replace_modules(model, linears(), outputs, keep, ScaledLinear)
     trained = [p for p in model.parameters() if p.requires_grad]
     replace_modules(model, linears(), inputs, keep, ScaledLinear, True)

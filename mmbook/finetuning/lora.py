@@ -1,4 +1,4 @@
-"""Low-rank adaptation (低秩适配)."""
+"""LoRA (低秩适配): a change of low rank beside frozen weights."""
 
 import math
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..fusion.base import at_least_one
-from .replacing import HEAD, Names, ReplacedLinear, Where, linears, replace_modules
+from .freezing import HEAD, Names
+from .replacing import ReplacedLinear, Where, linears, replace_modules
 
 QUERIES_AND_VALUES = ("query", "value", "q_proj", "v_proj", "c_attn")  # Hu et al.'s
 
@@ -52,14 +53,9 @@ def add_lora(
 ) -> nn.Module:
     """Freeze a model and give linear layers of it a change of low rank, still zero.
 
-    Parameters
-    ----------
-    rank : r, of the change; a layer then trains r · (in + out) numbers.
-    alpha : the change is multiplied by ``alpha / rank``; 2 · ``rank`` if not given.
-    where : which layers: names, of which the last parts count and ``*`` may stand for
-        anything (``("query", "feed_forward.*")``); or a function of name and layer.
-        ``("*",)`` is every linear layer that is frozen.
-    keep : beginnings of the names of what is trained as a whole; ``()`` for nothing.
+    A layer then trains ``rank`` · (in + out) numbers; ``alpha`` is 2 · ``rank`` if not
+    given. ``where`` says which layers: the last parts of names, with ``*`` for anything
+    (``("query", "feed_forward.*")``), or a function of name and layer.
     """
     at_least_one(rank=rank)
     alpha = 2 * rank if alpha is None else alpha

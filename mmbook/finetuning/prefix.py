@@ -1,4 +1,4 @@
-"""Prefix tuning (前缀微调): learned keys and values."""
+"""Prefix tuning (前缀微调): learned keys and values for each attention."""
 
 import torch
 from torch import Tensor, nn
@@ -6,22 +6,20 @@ from torch.nn import functional as F
 
 from ..fusion.base import at_least_one
 from ..layers.attention import Attention
-from .replacing import HEAD, Names, Where, replace_modules, take_over
+from .freezing import HEAD, Names
+from .replacing import Where, replace_modules, take_over
 
 
 class PrefixedAttention(Attention):
     """Attention with learned keys and values before those of the tokens (前缀微调).
 
-    ``prefix`` is (2, heads, P, D / heads): the keys and the values. Every query may
-    attend to them, also where there is a mask. Li and Liang 2021,
-    https://arxiv.org/abs/2101.00190; they learn the prefix through one more network,
-    which is left out here.
+    ``prefix``, (2, heads, P, D / heads), is seen by every query. Li and Liang 2021,
+    https://arxiv.org/abs/2101.00190, without the network that makes their prefix.
     """
 
     def __init__(self, base: Attention, tokens: int):
         take_over(self, base)
-        width = base.query.out_features
-        shape = (2, base.heads, tokens, width // base.heads)
+        shape = (2, base.heads, tokens, base.query.out_features // base.heads)
         new = next(base.parameters()).new_empty(shape)
         self.prefix = nn.Parameter(0.1 * torch.randn_like(new))
 
@@ -36,21 +34,14 @@ class PrefixedAttention(Attention):
         raise NotImplementedError("attention with a prefix does not show its weights")
 
     def _keys_and_values(self, x, context, cache) -> tuple[Tensor, Tensor]:
-        found = super()._keys_and_values(x, context, cache)
-        keys, values = (
-            torch.cat([first.to(rest).expand(len(rest), -1, -1, -1), rest], 2)
-            for first, rest in zip(self.prefix, found, strict=True)
-        )
-        return keys, values
+        keys, values = super()._keys_and_values(x, context, cache)
+        learned = self.prefix.to(keys)[:, None].expand(-1, len(keys), -1, -1, -1)
+        return torch.cat([learned[0], keys], 2), torch.cat([learned[1], values], 2)
 
 
 def add_prefix(
     model: nn.Module, tokens: int = 8, where: Where = ("attention",), keep: Names = HEAD
 ) -> nn.Module:
-    """Freeze a model; learn ``tokens`` keys and values for each attention layer.
-
-    ``where`` names the attention layers of the book (``"cross"`` are those that attend
-    to a context); ``keep`` as for :func:`add_lora`.
-    """
+    """Freeze a model; learn ``tokens`` keys and values for each attention of ``where``."""
     at_least_one(tokens=tokens)
     return replace_modules(model, (Attention,), where, keep, PrefixedAttention, tokens)

@@ -6,14 +6,15 @@ from torch.nn import functional as F
 
 from ..fusion.base import at_least_one
 from ..layers.block import Block
-from .freezing import freeze
-from .replacing import HEAD, Names, Where, frozen_modules, matches, take_over
+from .freezing import HEAD, Names, freeze
+from .replacing import Where, frozen_modules, matches, take_over
 
 
 class PromptedBlock(Block):
     """A block of a stack into which learned tokens go first (提示微调).
 
-    The first block puts them before its input, the last one takes them out again.
+    The first block puts them before its input, the last one takes them out again. Lester
+    et al. 2021, https://arxiv.org/abs/2104.08691.
     """
 
     def __init__(self, base, tokens: int, first: bool, last: bool):
@@ -39,28 +40,17 @@ class PromptedBlock(Block):
 def add_prompt(
     model: nn.Module, tokens: int = 8, where: Where = ("*blocks",), keep: Names = HEAD
 ) -> nn.Module:
-    """Freeze a model; learn ``tokens`` vectors that stand before its input tokens.
-
-    Lester et al. 2021, https://arxiv.org/abs/2104.08691. ``where`` names a list of the
-    book's blocks, if there are several that are frozen; the vectors go before the first
-    of them and are taken out behind the last. ``keep`` as for :func:`add_lora`.
-    """
+    """Freeze a model; learn ``tokens`` vectors before the first of a list of blocks."""
     at_least_one(tokens=tokens)
-    stacks = {
-        name: part
-        for name, part in frozen_modules(model, keep)
-        if isinstance(part, nn.ModuleList)
-        and {type(block) for block in part} == {Block}
-        and matches(name, part, where)
-    }
+    lists = [(n, m) for n, m in frozen_modules(model, keep) if type(m) is nn.ModuleList]
+    of_blocks = [(n, m) for n, m in lists if {type(block) for block in m} == {Block}]
+    stacks = {n: m for n, m in of_blocks if matches(n, m, where)}
     if len(stacks) != 1:
-        raise ValueError(
-            f"a prompt goes before one stack of blocks; where={where} fits "
-            f"{', '.join(stacks) or 'none that is frozen and of mmbook'}: give where"
-        )
+        found = ", ".join(stacks) or "none that is frozen and of mmbook"
+        raise ValueError(f"one stack of blocks is needed; where={where} fits {found}")
     freeze(model, keep)
     (stack,) = stacks.values()
     for number, base in enumerate(stack):
-        last = number == len(stack) - 1
-        stack[number] = PromptedBlock(base, tokens, number == 0, last)
+        ends = number == 0, number == len(stack) - 1
+        stack[number] = PromptedBlock(base, tokens, *ends)
     return model

@@ -2,24 +2,22 @@
 
 import copy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from .freezing import check_names, freeze, stay_in_eval
+from ..models import names_that_begin
+from .freezing import Names, freeze, stay_in_eval
 
-Names = Sequence[str]
 Where = Names | Callable[[str, nn.Module], bool]
-HEAD = ("head",)  # what is trained as a whole, unless something else is kept
 
 
 class ReplacedLinear(nn.Module):
     """What stands in the place of a linear layer, or of a ``Conv1D`` of GPT-2.
 
-    Its parameters keep the names ``weight`` and ``bias``. As attributes, these are the
-    effective ones, for parents that read them instead of calling the layer, as the fast
-    path of ``nn.TransformerEncoderLayer`` does.
+    As attributes, ``weight`` and ``bias`` are the effective ones, for parents that read
+    them and don't call the layer: the fast path of ``nn.TransformerEncoderLayer``.
     """
 
     weight = property(lambda self: self._turned(self._effective()[0]))
@@ -66,20 +64,13 @@ def replace_modules(model, classes, where, keep, new, *arguments) -> nn.Module:
     could = [(n, m) for n, m in frozen_modules(model, keep) if type(m) in classes]
     found = [(name, part) for name, part in could if matches(name, part, where)]
     if not found:
-        names = ", ".join(name for name, _ in could[:12])
-        raise ValueError(
-            f"no {classes[0].__name__} fits where={where}; those that could are "
-            f"{names or 'none: they are kept, changed already, or of another kind'}"
-        )
-    if bound := [name for name, part in found if "forward" in vars(part)]:
-        raise ValueError(
-            f"{bound[0]} has a forward of its own, which would go on as before: change "
-            "the model before accelerate dispatches it (device_map)"
-        )
+        kind, names = classes[0].__name__, ", ".join(name for name, _ in could[:12])
+        names = names or "none: they are kept, changed already, or of another kind"
+        raise ValueError(f"no {kind} fits where={where}; those that could are {names}")
     freeze(model, keep)
     made = {id(part): new(part, *arguments) for _, part in found}
     for name, part in found:
-        replace_module(model, name, made[id(part)])
+        model.set_submodule(name, made[id(part)])
     for part in model.modules():
         if isinstance(part, nn.TransformerEncoder):
             part.use_nested_tensor = False  # what is new takes plain tensors
@@ -88,12 +79,9 @@ def replace_modules(model, classes, where, keep, new, *arguments) -> nn.Module:
 
 def frozen_modules(model: nn.Module, keep: Names) -> list[tuple[str, nn.Module]]:
     """Names and modules of what will be frozen; each under all of its names."""
-    check_names(model, keep, "keep")
-    return [
-        (name, part)
-        for name, part in model.named_modules(remove_duplicate=False)
-        if name and not f"{name}.".startswith(tuple(keep))
-    ]
+    names_that_begin(model, keep, "keep")
+    named = model.named_modules(remove_duplicate=False)
+    return [(n, m) for n, m in named if n and not f"{n}.".startswith(tuple(keep))]
 
 
 def matches(name: str, part: nn.Module, where: Where) -> bool:
@@ -103,12 +91,6 @@ def matches(name: str, part: nn.Module, where: Where) -> bool:
     if isinstance(where, str):
         raise ValueError(f"where must be a list of names, or a function; got {where!r}")
     return any(fnmatchcase(f".{name}", f"*.{end}") for end in where)
-
-
-def replace_module(model: nn.Module, name: str, part: nn.Module) -> None:
-    """Put a module in the place of the one that has this name."""
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, part)
 
 
 def take_over(new: nn.Module, base: nn.Module) -> None:

@@ -11,33 +11,23 @@ from torch import Tensor, nn
 from ..saving import find_folder, reading, write_folder
 from .ia3 import ScaledLinear
 from .lora import LoRALinear
-from .replacing import replace_module
 
 FILE = "trained.safetensors"
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """Fold LoRA and IA³ into the weights (权重合并): the same outputs, plain layers again.
-
-    Adapters, prompts and prefixes can't be folded: no matrix does what they do.
-    """
-    found = [
-        (name, part)
-        for name, part in model.named_modules(remove_duplicate=False)
-        if isinstance(part, LoRALinear | ScaledLinear)
-    ]
+    """Fold LoRA and IA³ into the weights (权重合并): the same outputs, plain layers again."""
+    named = model.named_modules(remove_duplicate=False)
+    found = [(n, m) for n, m in named if isinstance(m, LoRALinear | ScaledLinear)]
     if not found:
         raise ValueError("nothing to merge: this model has no LoRA and no IA³")
     uses = Counter(id(p) for m in model.modules() for p in m._parameters.values())
     for name, part in found:
         if any(uses[id(p)] > 1 for p in part.parameters(recurse=False)):
-            raise ValueError(
-                f"{name} shares its weight or bias with another layer: a merged model "
-                "that is saved would not come back the same; untie them first"
-            )
+            raise ValueError(f"{name} shares its weight or bias: untie it first")
     plain = {id(part): part.merged() for _, part in found}
     for name, part in found:
-        replace_module(model, name, plain[id(part)])
+        model.set_submodule(name, plain[id(part)])
     return model
 
 
@@ -51,23 +41,17 @@ def save_trained(model: nn.Module, folder: str | os.PathLike) -> Path:
 
 
 def load_trained(model: nn.Module, folder: str | os.PathLike) -> nn.Module:
-    """Read what :func:`save_trained` wrote into a model that was prepared as that one was.
-
-    The rest of the model stays as it is: so one base serves many tasks in turn. A file
-    that does not fit changes nothing.
-    """
+    """Read what :func:`save_trained` wrote into a model that was prepared as that was."""
     file, own = find_folder(folder, needs=FILE) / FILE, _trained(model)
     with reading(file):
         stored = load_file(file)
     here = {name: tuple(tensor.shape) for name, tensor in own.items()}
     there = {name: tuple(tensor.shape) for name, tensor in stored.items()}
-    if differing := sorted(dict(here.items() ^ there.items())):
-        first = differing[0]
-        raise ValueError(
-            f"{file} does not fit: {first} is {there.get(first, 'absent')} there and "
-            f"{here.get(first, 'not trained')} in the model ({len(differing)} in all): "
-            "prepare the model as the saved one was (add_lora of the same rank, …)"
-        )
+    if here != there:
+        name = min(dict(here.items() ^ there.items()))
+        one, other = there.get(name, "absent"), here.get(name, "not trained")
+        found = f"{name} is {one} there and {other} in the model"
+        raise ValueError(f"{file} does not fit: {found}; prepare both alike")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(stored[name])
@@ -76,10 +60,8 @@ def load_trained(model: nn.Module, folder: str | os.PathLike) -> nn.Module:
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
     """The parameters that are trained, and the buffers of the modules they stand in."""
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    modules = {name.rpartition(".")[0] for name in trained}
-    return trained | {
-        name: tensor
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if name.rpartition(".")[0] in modules and not isinstance(tensor, nn.Parameter)
-    }
+    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    modules = {name.rpartition(".")[0] for name in own}
+    state = model.state_dict(keep_vars=True).items()
+    beside = {n: tensor for n, tensor in state if n.rpartition(".")[0] in modules}
+    return own | {n: x for n, x in beside.items() if not isinstance(x, nn.Parameter)}

@@ -1,9 +1,8 @@
 """Fusion (融合): tokens of several modalities in, one sequence of tokens out.
 
-One file a method, one line a method in the table below, from simple to rich. A fusion
-takes a dictionary of any of its modalities; a missing one is not an error. Two rules
-hold for all: padding changes nothing, and a row in which nothing at all is real has no
-real token afterwards.
+One file a method, one line a method in the table below, from simple to rich. A missing
+modality is not an error, padding changes nothing, and a row in which nothing at all is
+real has no real token afterwards.
 """
 
 from .base import count_operations

@@ -1,7 +1,5 @@
 """What all fusions share: each modality brought to one width, with its own mark."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -12,19 +10,15 @@ from ..tokens import Tokens
 class Fusion(Configured):
     """A fusion of named modalities; subclasses write :meth:`forward`.
 
-    Parameters
-    ----------
-    widths : width of each modality's tokens, by name, e.g. ``{"image": 96}``.
-    width : D of the fused tokens.
-
-    All fusions take these two; most also take ``layers`` and ``heads`` of attention.
+    All take ``widths`` of each modality's tokens, by name, as ``{"image": 96}``, and
+    ``width``, D of the fused tokens; most also ``layers`` and ``heads`` of attention.
     """
 
     def __init__(self, widths: dict[str, int], width: int):
         super().__init__()
         if not widths:
             raise ValueError("a fusion needs at least one modality; got none")
-        self.modalities, self.width = tuple(widths), width
+        self.modalities, self.width, self.widths = tuple(widths), width, dict(widths)
         self.project = nn.ModuleDict(
             {name: nn.Linear(size, width) for name, size in widths.items()}
         )
@@ -45,27 +39,22 @@ class Fusion(Configured):
     def vectors(self, tokens: dict[str, Tokens]) -> Tokens:
         """One vector for each modality, the mean of its tokens: (B, modalities, D).
 
-        A modality that is missing, or of which a row holds only padding, has a zero
-        vector and is not real in the mask. The two can't be told apart.
+        One that is missing, or holds only padding in a row, has a zero vector there and
+        is not real in the mask. The two can't be told apart.
         """
-        values, real = zip(*self.means(tokens), strict=True)
-        return Tokens(torch.stack(values, 1), torch.cat(real, 1))
-
-    def means(self, tokens: dict[str, Tokens]) -> list[tuple[Tensor, Tensor]]:
-        """For each modality its mean vector (B, D), and where it is real (B, 1)."""
         self._check(tokens)
         found = {name: self.vector(name, part) for name, part in tokens.items()}
         if len(found) < len(self.modalities):
-            nothing = tuple(map(torch.zeros_like, next(iter(found.values()))))
-            found = {name: found.get(name, nothing) for name in self.modalities}
-        return [found[name] for name in self.modalities]
+            zero, never = map(torch.zeros_like, next(iter(found.values())))
+            found = {name: found.get(name, (zero, never)) for name in self.modalities}
+        values, real = zip(*(found[name] for name in self.modalities), strict=True)
+        return Tokens(torch.stack(values, 1), torch.cat(real, 1))
 
     def vector(self, name: str, part: Tokens) -> tuple[Tensor, Tensor]:
         """The mean of a modality's aligned tokens (B, D), and where it is real (B, 1).
 
-        Where no token is real it is zero. The projection is linear, so to project the
-        mean gives the same as the mean of what was projected, and costs one token
-        instead of N.
+        Where no token is real it is zero. The projection is linear, so that of the mean
+        is the mean of the projections, and costs one token instead of N.
         """
         real = part.mask.any(1, keepdim=True)
         return (self.project[name](part.pooled()) + self.mark[name]) * real, real
@@ -73,16 +62,12 @@ class Fusion(Configured):
     def _check(self, tokens: dict[str, Tokens]) -> None:
         unknown = set(tokens) - set(self.modalities)
         if unknown or not tokens:
-            raise ValueError(
-                f"this fusion takes any of {', '.join(self.modalities)}; got "
-                f"{', '.join(sorted(tokens)) or 'nothing'}"
-            )
+            known, given = ", ".join(self.modalities), ", ".join(sorted(tokens))
+            raise ValueError(f"this takes any of {known}; got {given or 'nothing'}")
         for name, part in tokens.items():
-            if part.width != self.project[name].in_features:
-                raise ValueError(
-                    f"this fusion takes {name} tokens of width "
-                    f"{self.project[name].in_features}; got {part.width}"
-                )
+            if part.width != (size := self.widths[name]):
+                given = f"{name} tokens of width {size}; got {part.width}"
+                raise ValueError(f"this fusion takes {given}")
         rows = {name: len(part) for name, part in tokens.items()}
         if len(set(rows.values())) != 1:
             given = ", ".join(f"{name} {number}" for name, number in rows.items())
@@ -122,10 +107,7 @@ class AttentionFusion(Fusion):
 
 
 def repeated(learned: Tensor, parts: dict[str, Tokens]) -> Tokens:
-    """Learned tokens (N, D), the same for each row of a batch: (B, N, D).
-
-    They are real in each row in which anything is.
-    """
+    """Learned tokens (N, D) for each row, (B, N, D); real where anything is."""
     real = torch.cat([part.mask for part in parts.values()], dim=1).any(1)  # (B,)
     values = learned.expand(len(real), -1, -1)
     return Tokens(values, real[:, None].expand(-1, len(learned)))
@@ -141,8 +123,7 @@ def at_least_one(**numbers: int) -> None:
 def count_operations(fusion: nn.Module, tokens: dict[str, Tokens]) -> int:
     """Additions and multiplications of one forward pass (运算量), for all its rows.
 
-    A multiply-add counts as two. Only products of matrices count, those of attention
-    included: norms, activations and products of single numbers are little beside them.
+    Only products of matrices count, those of attention included; the rest is little.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode  # slow to import

@@ -1,9 +1,7 @@
 """Attention bottleneck (注意力瓶颈): the modalities meet in a few shared tokens."""
 
-from __future__ import annotations
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..layers.block import Block
 from ..tokens import Tokens
@@ -16,19 +14,11 @@ class Bottleneck(AttentionFusion):
     $$[x_m; s_m] \leftarrow \mathrm{block}_m([x_m; s]), \qquad
     s \leftarrow \mathrm{mean}_m\, s_m$$
 
-    per layer. Each modality looks at itself and at the $n$ shared tokens $s$, never at
-    another modality; then the shared tokens are averaged. Nagrani et al. 2021,
+    per layer. Each modality looks at itself and at the $n$ = ``shared`` tokens $s$, never
+    at another modality; then the shared tokens are averaged. Nagrani et al. 2021,
     https://arxiv.org/abs/2107.00135. The work grows with the sum of the squares of the
     lengths, not with the square of their sum. In the first layer the shared tokens only
-    listen: the modalities' own tokens know of each other from the second layer on. With
-    one layer only the shared tokens know of all; this is why they are handed on.
-
-    A missing modality has no part in the mean, nor has one of which a row holds only
-    padding. The shared tokens are always there.
-
-    Parameters
-    ----------
-    shared : n, the number of shared tokens.
+    listen; with one layer only they know of all, and this is why they are handed on.
     """
 
     def __init__(
@@ -59,16 +49,12 @@ class Bottleneck(AttentionFusion):
             heard = []
             for name, part in parts.items():
                 both = Tokens.concatenate([part, shared])
-                x = blocks[name](both.values, both.mask)
+                x = blocks[name](both.values, both.mask)  # type: ignore[index]
                 own, told = x.tensor_split([part.values.shape[1]], dim=1)
                 parts[name] = Tokens(own, part.mask)
                 heard.append(told)
-            shared = Tokens(_mean(torch.stack(heard), real), shared.mask)
+            weights = real[..., None, None].to(told.dtype)  # (modalities, B, 1, 1)
+            mean = (torch.stack(heard) * weights).sum(0) / weights.sum(0).clamp(min=1)
+            shared = Tokens(mean, shared.mask)
         joined = Tokens.concatenate([*parts.values(), shared])
         return Tokens(self.norm(joined.values), joined.mask)
-
-
-def _mean(heard: Tensor, real: Tensor) -> Tensor:
-    """(modalities, B, n, D) → (B, n, D): the mean over those with a real token."""
-    weights = real[..., None, None].to(heard.dtype)
-    return (heard * weights).sum(0) / weights.sum(0).clamp(min=1)

@@ -1,7 +1,5 @@
 """Concatenation (拼接): put the sequences behind each other and let a later layer mix."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from ..tokens import Tokens
@@ -11,9 +9,7 @@ from .base import Fusion
 class Concatenation(Fusion):
     """All tokens of all modalities in one sequence, (B, N₁ + N₂ + …, D).
 
-    Nothing is mixed yet; whoever reads the sequence with attention (the generation
-    head, or the blocks behind it) does that. Chapter 1.1 shows what happens if nobody
-    does.
+    Whoever reads it with attention mixes. Chapter 1.1 shows what happens if nobody does.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

@@ -1,7 +1,5 @@
 """Cross-attention (交叉注意力): one modality asks, the others answer."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from ..layers.block import Block
@@ -12,13 +10,9 @@ from .base import AttentionFusion
 class CrossAttention(AttentionFusion):
     """The asking modality's tokens, each enriched by what it found in the others.
 
-    Per layer: self-attention among the asking tokens, cross-attention to all tokens of
-    the other modalities, feed-forward. If the asking modality is missing, the others
-    pass through a self-attention alone; if the others are, the asking ones do.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens; the first one asks.
+    The first of ``widths`` asks. Per layer: self-attention among its tokens,
+    cross-attention to all tokens of the others, feed-forward. If it is missing, the
+    others pass through a self-attention alone; if the others are, it does.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

@@ -1,7 +1,5 @@
 """FiLM, feature-wise linear modulation (特征线性调制): one modality tunes the other."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,18 +14,10 @@ class FiLM(Fusion):
     z = h + \mathrm{ReLU}\big((1 + \gamma) \odot \mathrm{norm}(W_2 h) + \beta\big),
     \qquad (\gamma, \beta) = V \sum_m \bar x_m$$
 
-    per block, after Perez et al. 2018, https://arxiv.org/abs/1709.07871. The sum goes
+    per block, after Perez et al. 2018, https://arxiv.org/abs/1709.07871; the sum goes
     over the other modalities. All tokens of a row get the same $\gamma$ and $\beta$, so
-    a question can say *what* to look for, but not where.
-
-    A missing modality says nothing. If no other is there, $\gamma = \beta = 0$ and the
-    modulation is the identity. If the first is missing, the next one that was given
-    takes its place. A row in which the first one holds only padding has no real token.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens; the first one is modulated.
-    width, layers : D, number of blocks of two layers.
+    a question can say *what* to look for, but not where. If the first modality is
+    missing, the next one takes its place.
     """
 
     def __init__(self, widths: dict[str, int], width: int, layers: int = 1):

@@ -1,7 +1,5 @@
 """Low-rank tensor fusion (低秩张量融合): the full tensor, without ever making it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,17 +14,11 @@ class LowRankTensor(Fusion):
     $$z = \mathrm{norm}\Big(\sum_{r=1}^{R} \prod_m F_m^{(r)} \tilde x_m\Big),
     \qquad \tilde x_m = (\bar x_m; 1)$$
 
-    Liu et al. 2018, https://arxiv.org/abs/1806.00064. Multiplied out, this is a full
-    tensor $W = \sum_r F_1^{(r)} \otimes F_2^{(r)} \otimes \dots$ applied to the outer
-    product of all vectors, as in :class:`.Bilinear`. But with $M$ modalities there are
-    $R M (D + 1) D$ numbers instead of $(D + 1)^M D$.
-
-    A missing modality is the vector $(0, \dots, 0, 1)$: it contributes a learned
+    with R = ``rank``. Liu et al. 2018, https://arxiv.org/abs/1806.00064. This is a tensor
+    $W = \sum_r F_1^{(r)} \otimes F_2^{(r)} \otimes \dots$ applied to the outer product of
+    all vectors, as in :class:`.Bilinear`; but of $M$ modalities it has $R M (D + 1) D$
+    numbers instead of $(D + 1)^M D$. A missing modality is $(0, \dots, 0, 1)$: a learned
     constant, and all products of the others stay.
-
-    Parameters
-    ----------
-    width, rank : D, and R, the number of terms.
     """
 
     decays = ("factors",)  # weight decay pulls them to zero, as it does a weight

@@ -1,7 +1,5 @@
 """Merged attention (合并注意力): all tokens of all modalities look at each other."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from ..layers.block import Block
@@ -14,13 +12,10 @@ class MergedAttention(AttentionFusion):
 
     $$z = \mathrm{blocks}([x_1 + e_1; x_2 + e_2; \dots])$$
 
-    Early fusion (早期融合): the modalities meet in every layer. $e_m$ is the mark that
-    says which modality a token comes from. It is the "merged attention" of Dou et al.
-    2021, https://arxiv.org/abs/2111.02387, and what ViLT does (Kim et al. 2021,
-    https://arxiv.org/abs/2102.03334). The work grows with the square of the length of
-    the whole sequence.
-
-    A missing modality leaves no tokens, and nobody can look at them.
+    Early fusion (早期融合): the modalities meet in every layer, each with its mark
+    $e_m$. The "merged attention" of Dou et al. 2021, https://arxiv.org/abs/2111.02387,
+    and ViLT (Kim et al. 2021, https://arxiv.org/abs/2102.03334). The work grows with the
+    square of the length of the whole sequence.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

@@ -1,7 +1,5 @@
 """Multimodal convolution (多模态卷积): windows of one modality, with the others in each."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,25 +19,13 @@ class MultimodalConvolution(Fusion):
     of modality $k$ as they came in. All tokens of all modalities come out, one modality
     behind the other: (B, N₁ + N₂ + …, D). Chapter 2.6 derives it.
 
-    To convolve windows of words together with the vector of a picture is the word-level
-    m-CNN of Ma et al. 2015, https://arxiv.org/abs/1504.06063. Two things are added: every
-    modality has a line of its own, with its own weights, so any of them may be missing;
-    and the gated linear unit of Dauphin et al. 2017, https://arxiv.org/abs/1612.08083,
-    in whose gate the modalities are multiplied.
-
-    A token sees $r = (k - 1) / 2$ neighbours on each side in one layer, and
-    $\text{layers} \cdot r$ in all. If ``causal``, it sees $k - 1$ earlier ones a layer
-    and none that come later. The other modalities are seen whole in both cases, and
-    never after they were fused: so no word learns of the words behind it by a detour.
-
-    Padding counts as zeros, as what stands beyond the ends does. A missing modality says
-    nothing in the windows of the others.
-
-    Parameters
-    ----------
-    width, layers : D, number of layers.
-    window : k, tokens in a window; odd, unless ``causal``.
-    causal : only look back along the own line, as a writer of words must.
+    After the word-level m-CNN of Ma et al. 2015, https://arxiv.org/abs/1504.06063, but
+    every modality has a line of its own, so any of them may be missing; and the gate is
+    that of Dauphin et al. 2017, https://arxiv.org/abs/1612.08083. A token sees
+    $r = (k - 1) / 2$ neighbours on each side in one layer, with k the ``window``. If
+    ``causal``, it sees $k - 1$ earlier ones and none that come later. The other
+    modalities are seen whole in both cases, and never after they were fused: so no word
+    learns of the words behind it by a detour.
     """
 
     def __init__(
@@ -53,12 +39,10 @@ class MultimodalConvolution(Fusion):
     ):
         super().__init__(widths, width)
         at_least_one(layers=layers, window=window)
-
-        def layer():
-            return WindowLayer(width, window, causal, dropout)
-
+        settings = (width, window, causal, dropout)
         self.blocks = nn.ModuleList(
-            nn.ModuleDict({name: layer() for name in widths}) for _ in range(layers)
+            nn.ModuleDict({name: WindowLayer(*settings) for name in widths})
+            for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
 
@@ -69,40 +53,32 @@ class MultimodalConvolution(Fusion):
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one sequence."""
         parts = self.aligned(tokens)
-        others = _means_of_others(parts)
+        means = {name: part.pooled() for name, part in parts.items()}
+        nothing = torch.zeros_like(next(iter(means.values())))
+        others = {
+            name: sum((mean for k, mean in means.items() if k != name), nothing)
+            for name in means
+        }
         for layers in self.blocks:
             parts = {
-                name: layers[name](part, others[name]) for name, part in parts.items()
+                name: layers[name](part, others[name])  # type: ignore[index]
+                for name, part in parts.items()
             }
         joined = Tokens.concatenate(list(parts.values()))
         return Tokens(self.norm(joined.values), joined.mask)
 
 
-def _means_of_others(parts: dict[str, Tokens]) -> dict[str, Tensor]:
-    """For each modality, the sum of the mean tokens of all others: (B, D)."""
-    means = {name: part.pooled() for name, part in parts.items()}
-    nothing = torch.zeros_like(next(iter(means.values())))
-    return {
-        name: sum((means[other] for other in means if other != name), nothing)
-        for name in means
-    }
-
-
 class WindowLayer(nn.Module):
     """Convolve windows of k tokens with one more vector, gate, and add.
 
-    Parameters
-    ----------
-    width, window : D, and k.
-    causal : the window ends at its token; otherwise the token is in its middle.
+    If ``causal``, the window ends at its token; otherwise the token is in its middle.
     """
 
     def __init__(self, width: int, window: int, causal: bool, dropout: float = 0.0):
         super().__init__()
         if not causal and window % 2 == 0:
             raise ValueError(
-                f"a window with a middle has an odd number of tokens; got {window}: "
-                "take one more, or causal=True"
+                f"a window has an odd number of tokens; got {window}: or take causal=True"
             )
         self.before = window - 1 if causal else window // 2
         self.after = 0 if causal else window // 2

@@ -1,7 +1,5 @@
 """Product (逐元素乘积): multiply the mean vectors of the modalities."""
 
-from __future__ import annotations
-
 from functools import reduce
 
 import torch
@@ -16,11 +14,9 @@ class Product(Fusion):
 
     $$z = \mathrm{norm}\Big(\prod_m (W_m \bar x_m + b_m)\Big)$$
 
-    The product is taken number by number (Hadamard product). Kim et al. 2017,
-    https://arxiv.org/abs/1610.04325, show that for two modalities it is a bilinear form
-    of low rank. Products of small numbers are smaller still, so a layer norm follows.
-
-    A missing modality drops out of the product: its factor is one.
+    number by number (Hadamard product), and 1 for a missing modality. For two it is a
+    bilinear form of low rank (Kim et al. 2017, https://arxiv.org/abs/1610.04325).
+    Products of small numbers are smaller still, so a layer norm follows.
     """
 
     def __init__(self, widths: dict[str, int], width: int):
@@ -29,7 +25,7 @@ class Product(Fusion):
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one token."""
-        vectors, real = zip(*self.means(tokens), strict=True)
-        factors = [x + ~there for x, there in zip(vectors, real, strict=True)]
-        product = reduce(torch.mul, factors)[:, None]  # 0 + 1 where there is nothing
-        return Tokens(self.norm(product), reduce(torch.logical_or, real))
+        vectors = self.vectors(tokens)
+        factors = vectors.values + ~vectors.mask[..., None]  # 0 + 1 where nothing is
+        product = reduce(torch.mul, factors.unbind(1))[:, None]
+        return Tokens(self.norm(product), vectors.mask.any(1, keepdim=True))

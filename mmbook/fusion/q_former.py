@@ -1,12 +1,9 @@
 """Q-Former, querying transformer (查询变换器): queries that a text can instruct."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 
-from ..layers.attention import Attention
-from ..layers.block import FeedForward
+from ..layers import Attention, FeedForward
 from ..tokens import Tokens
 from .base import AttentionFusion, repeated
 
@@ -23,20 +20,9 @@ class QFormer(AttentionFusion):
 
     BLIP-2 (Li et al. 2023, https://arxiv.org/abs/2301.12597); that the text tells the
     queries what to look for is InstructBLIP (Dai et al. 2023,
-    https://arxiv.org/abs/2305.06500). There the text has a feed-forward layer of its
-    own, and only every second layer looks at the picture; here text and queries share
-    one, and every layer looks. Compare :class:`.PerceiverResampler`, where all
-    modalities are looked at alike.
-
-    Without the text the queries talk among themselves. Without all the others they hear
-    only the text, and cross-attention is left out; so it is in a row in which the
-    others hold only padding. The queries are always there.
-
-    Parameters
-    ----------
-    queries : n, the number of tokens that come out.
-    text : name of the modality that joins the self-attention; there may be none of this
-        name, then all modalities are looked at.
+    https://arxiv.org/abs/2305.06500), with a feed-forward layer of its own for the text.
+    Without a modality of the name ``text`` the queries talk among themselves; in a row
+    without the others they hear only the text.
     """
 
     def __init__(

@@ -1,13 +1,10 @@
 """Perceiver resampler (感知重采样器): any number of tokens in, a fixed number out."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.attention import Attention
-from ..layers.block import FeedForward
+from ..layers import Attention, FeedForward
 from ..tokens import Tokens
 from .base import AttentionFusion, repeated
 
@@ -18,18 +15,10 @@ class PerceiverResampler(AttentionFusion):
     $$q \leftarrow q + \mathrm{attention}(q,\ [x_1; x_2; \dots; q]), \qquad
     q \leftarrow q + f(q)$$
 
-    per layer, with a layer norm before each part. One attention looks at the tokens and
-    at the queries together. Flamingo (Alayrac et al. 2022,
+    per layer, with a layer norm before each part. Flamingo (Alayrac et al. 2022,
     https://arxiv.org/abs/2204.14198), after the Perceiver (Jaegle et al. 2021,
-    https://arxiv.org/abs/2103.03206). However long the input is, $n$ tokens come out.
-    Compare :class:`.QFormer`, where a text can tell the queries what to look for.
-
-    A missing modality leaves no tokens, and nobody can look at them. The queries are
-    always there.
-
-    Parameters
-    ----------
-    queries : n, the number of tokens that come out.
+    https://arxiv.org/abs/2103.03206). However long the input is, n = ``queries`` tokens
+    come out. Compare :class:`.QFormer`, where a text can tell them what to look for.
     """
 
     def __init__(

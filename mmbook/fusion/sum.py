@@ -1,7 +1,5 @@
 """Sum (求和): add the mean vectors of the modalities."""
 
-from __future__ import annotations
-
 from functools import reduce
 
 import torch
@@ -16,16 +14,12 @@ class Sum(Fusion):
     $$z = \sum_m (W_m \bar x_m + b_m)$$
 
     One of the baselines of Kiela et al. 2018, https://arxiv.org/abs/1802.02892. A
-    linear head on it can only add votes, as in :class:`.LateFusion`; a head with a
-    hidden layer can relate what was added. There is no layer norm at the end, on
-    purpose: to divide by the spread of the *sum* already relates its parts.
-
-    A missing modality drops out of the sum.
+    linear head on it can only add votes; one with a hidden layer can relate them. There
+    is no layer norm on purpose: to divide by the spread of the *sum* relates its parts.
     """
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → one token."""
-        vectors, real = zip(*self.means(tokens), strict=True)  # a missing one is zero
-        return Tokens(
-            reduce(torch.add, vectors)[:, None], reduce(torch.logical_or, real)
-        )
+        vectors = self.vectors(tokens)
+        total = reduce(torch.add, vectors.values.unbind(1))[:, None]
+        return Tokens(total, vectors.mask.any(1, keepdim=True))

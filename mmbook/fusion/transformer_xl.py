@@ -8,35 +8,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.block import FeedForward
-from ..layers.positions import sinusoids
+from ..layers import FeedForward, sinusoids
 from ..tokens import Tokens
-from .base import Fusion, at_least_one
+from .base import AttentionFusion
 
 
-class TransformerXL(Fusion):
+class TransformerXL(AttentionFusion):
     r"""One stream of the tokens of all modalities, read in segments: (B, N₁ + N₂ + …, D).
 
     $$x^{n} = \mathrm{block}\big(x^{n-1},\ [\mathrm{SG}(m^{n-1}); x^{n-1}]\big)$$
 
-    per layer $n$. $m^{n-1}$ are the states that entered the layer in earlier segments;
-    SG lets no gradient through. A token looks back only, and knows how far away another
-    one is, not where it stands. Dai et al. 2019, https://arxiv.org/abs/1901.02860, with
-    the layer norm before each part. By itself it is a model of long texts; it becomes a
-    fusion because the stream holds tokens of several modalities, each with its mark.
-    Chapter 2.6 derives it.
+    per layer $n$. $m^{n-1}$ are the states that entered the layer in earlier segments, M
+    = ``memory`` tokens at most (it may be changed later); SG lets no gradient through. A
+    token looks back only, and knows how far away another one is, not where it stands. Dai
+    et al. 2019, https://arxiv.org/abs/1901.02860, with the layer norm before each part.
+    It is a fusion because the stream has tokens of several modalities. Chapter 2.6.
 
     What comes out stands in the order of the stream, real tokens first. Without
     ``times`` the modalities follow each other in the order of ``widths``. Padding and
     missing modalities leave no gap: distances are counted in real tokens.
-
-    With a memory of M tokens (a multiple of the segment), a token's state depends on at
-    most layers · M tokens before its segment.
-
-    Parameters
-    ----------
-    width, layers, heads : D (even), number of blocks, number of heads.
-    memory : M, how many tokens of earlier segments are kept; may be changed later.
     """
 
     def __init__(
@@ -48,19 +38,14 @@ class TransformerXL(Fusion):
         memory: int = 64,
         dropout: float = 0.0,
     ):
-        super().__init__(widths, width)
-        at_least_one(layers=layers)
+        super().__init__(widths, width, layers, heads, dropout)
         if memory < 0:
             raise ValueError(f"memory must be 0 tokens or more; got {memory}")
         self.memory = memory
-        self.blocks = nn.ModuleList(
-            RelativeBlock(width, heads, dropout) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
 
-    def layers(self) -> list[nn.Module]:
-        """From input to output, for gradual unfreezing and layer-wise rates."""
-        return [self.project, *self.blocks]
+    def layer(self, heads: int, dropout: float) -> nn.Module:
+        """A look at the memory and the segment, then a feed-forward network."""
+        return RelativeBlock(self.width, heads, dropout)
 
     def forward(
         self, tokens: dict[str, Tokens], times: dict[str, Tensor] | None = None
@@ -76,12 +61,8 @@ class TransformerXL(Fusion):
     ) -> tuple[Tokens, Memory]:
         """Read the next segment of a stream; give the memory to the call after this.
 
-        Parameters
-        ----------
-        tokens : this segment's tokens, any subset of the modalities.
-        memory : what the call for the segment before returned; None at the start.
-        times : when each token is, (B, N) for each modality: the order of the stream.
-            At equal times the order of ``widths`` decides.
+        ``times`` says when each token is, (B, N) for each modality: the order of the
+        stream. At equal times the order of ``widths`` decides.
         """
         segment = merged(self.aligned(tokens), times)
         x, mask = segment.values, segment.mask
@@ -103,15 +84,10 @@ class Memory:
     """What entered each layer in earlier segments, without a gradient.
 
     Real tokens stand last, so that the next segment follows them without a gap.
-
-    Parameters
-    ----------
-    states : for each layer (B, M, D).
-    mask : (B, M) bool, True where a token is real.
     """
 
-    states: tuple[Tensor, ...]
-    mask: Tensor
+    states: tuple[Tensor, ...]  # of each layer, (B, M, D)
+    mask: Tensor  # (B, M) bool, True where a token is real
 
     @classmethod
     def empty(cls, layers: int, like: Tensor) -> Memory:
@@ -132,39 +108,31 @@ class Memory:
 
     def check(self, layers: int, like: Tensor) -> None:
         """Raise ValueError if this memory is of another model or another batch."""
-        own = (len(self.states), len(self.mask), self.states[0].shape[-1])
-        if own != (layers, len(like), like.shape[-1]):
+        own = (len(self.states), len(self.mask))
+        if own != (layers, len(like)):
+            wanted = f"{layers} layers, {len(like)} rows"
             raise ValueError(
-                f"the memory must be of {layers} layers, {len(like)} rows, width "
-                f"{like.shape[-1]}, as this stream is; got {own[0]} layers, {own[1]} "
-                f"rows, width {own[2]}"
+                f"a memory of {wanted} is needed; got {own[0]} layers, {own[1]} rows"
             )
 
 
 def merged(parts: dict[str, Tokens], times: dict[str, Tensor] | None = None) -> Tokens:
-    """All tokens in one row, in order of time, the real ones first: (B, N₁ + N₂ + …, D).
-
-    Without times, one modality stands behind the other.
-    """
+    """All tokens in order of time, or modality by modality, the real ones first."""
     joined = Tokens.concatenate(list(parts.values()))
-    place = torch.arange(joined.mask.shape[1], device=joined.mask.device)
-    when, exact = place.expand_as(joined.mask), _most_exact(place.device)
+    device = joined.mask.device  # Apple's GPUs have no float64
+    exact = torch.float32 if device.type == "mps" else torch.float64
+    when = torch.arange(joined.mask.shape[1], device=device).expand_as(joined.mask)
     if times is not None:
-        _check_times(parts, times)
+        for name, part in parts.items():
+            given = tuple(times[name].shape) if name in times else "nothing"
+            if given != (shape := tuple(part.mask.shape)):
+                raise ValueError(
+                    f"times of {name} must be (B, N) = {shape}; got {given}"
+                )
         when = torch.cat([times[name].to(exact) for name in parts], dim=1)
     when = when.to(exact).masked_fill(~joined.mask, float("inf"))
     order = when.argsort(dim=1, stable=True)
     return Tokens(_taken(joined.values, order), joined.mask.gather(1, order))
-
-
-def _check_times(parts: dict[str, Tokens], times: dict[str, Tensor]) -> None:
-    for name, part in parts.items():
-        given = tuple(times[name].shape) if name in times else "nothing"
-        if given != tuple(part.mask.shape):
-            raise ValueError(
-                f"times must say for each {name} token when it is, (B, N) = "
-                f"{tuple(part.mask.shape)}; got {given}"
-            )
 
 
 def _taken(values: Tensor, order: Tensor) -> Tensor:
@@ -198,20 +166,13 @@ class RelativeAttention(nn.Module):
     per head, $j \le i$, before division by $\sqrt d$ and softmax; $R_\delta$ is a vector
     of sines and cosines of the distance $\delta$ (Dai et al. 2019, section 3.3,
     https://arxiv.org/abs/1901.02860). As there, no projection has a bias.
-
-    Parameters
-    ----------
-    width, heads : D, and the number of heads, which must divide it.
-    dropout : share of attention weights dropped in training.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0):
         super().__init__()
         if width % heads or width % 2:
-            raise ValueError(
-                f"the width must be even, and heads must divide it; got width {width} "
-                f"and {heads} heads"
-            )
+            given = f"width {width}, {heads} heads"
+            raise ValueError(f"width must be even, and heads divide it; got {given}")
         self.heads, self.dropout = heads, dropout
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
@@ -265,21 +226,11 @@ def shift(scores: Tensor) -> Tensor:
     return padded.reshape(*lead, K + 1, N)[..., 1:, :].reshape(*lead, N, K)
 
 
-def _most_exact(device: torch.device) -> torch.dtype:
-    """float64, where there is one: Apple's GPUs have none."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def may_look_back(N: int, K: int, mask: Tensor | None, device=None) -> Tensor:
     """Which of K tokens the last N may see: (1 or B, 1, N, K) bool."""
     ones = torch.ones(N, K, dtype=torch.bool, device=device)
     back = ones.tril(K - N)[None, None]
     if mask is None:
         return back
-    if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape[1] != K:
-        raise ValueError(
-            f"a mask must be bool (B, {K}), True = may be looked at; got "
-            f"{mask.dtype} {tuple(mask.shape)}"
-        )
     itself = back & ones.triu(K - N)
     return back & mask[:, None, None, :] | itself

@@ -1,7 +1,5 @@
 """Vector concatenation (向量拼接): one long vector for each example, then a layer."""
 
-from __future__ import annotations
-
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,10 +13,8 @@ class VectorConcatenation(Fusion):
     $$z = \mathrm{norm}\big(\mathrm{ReLU}(W [\bar x_1; \bar x_2; \dots] + b)\big)$$
 
     The commonest baseline (a survey: Baltrušaitis et al. 2017,
-    https://arxiv.org/abs/1705.09406). Compare :class:`.Concatenation`, which puts the
-    tokens one after the other and leaves them whole.
-
-    A missing modality is a vector of zeros.
+    https://arxiv.org/abs/1705.09406); a missing modality is zeros. Compare
+    :class:`.Concatenation`, which leaves the tokens whole.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

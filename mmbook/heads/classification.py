@@ -1,7 +1,5 @@
 """Which of the classes? (分类头)"""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -11,13 +9,9 @@ from ..tokens import Tokens, check_width
 
 
 class ClassificationHead(Configured):
-    """Mean of the tokens, one hidden layer or none, logits (分类头). Chapter 3.2.
+    """Mean of the tokens, a hidden layer or none, logits (分类头). Chapter 3.2.
 
-    Parameters
-    ----------
-    width, classes : D of the tokens, number of classes.
-    hidden : width of a hidden layer; None makes the head linear.
-    smoothing, class_weights : see :func:`mmbook.losses.cross_entropy`.
+    ``smoothing`` and ``class_weights``: see :func:`mmbook.losses.cross_entropy`.
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """A convolutional decoder (卷积生成头)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,7 +7,7 @@ from torch.nn import functional as F
 from ..fusion.base import at_least_one
 from ..fusion.multimodal_convolution import WindowLayer
 from ..fusion.transformer_xl import Memory
-from ..layers.words import TextEmbedding
+from ..layers import TextEmbedding
 from ..tokens import Tokens, check_width
 from .decoder import Decoder, StreamCache
 
@@ -19,13 +17,8 @@ class ConvGenerationHead(Decoder):
 
     The words of a causal :class:`mmbook.fusion.MultimodalConvolution`, and logits on top:
     a word depends on layers · (window - 1) earlier ones, and on the mean of the tokens.
-    Gehring et al. 2017, https://arxiv.org/abs/1705.03122; chapter 3.2.
-
-    Parameters
-    ----------
-    vocabulary_size, context_width : V, and the width of the tokens it looks at.
-    width, layers, window : D, layers, and the words that a layer sees, the newest included.
-    sentence : ``max_length``, ``start``, ``end``, ``pad``, ``smoothing`` of a Decoder.
+    Gehring et al. 2017, https://arxiv.org/abs/1705.03122; chapter 3.2. ``context_width``
+    is that of the tokens, ``sentence`` further arguments of a :class:`Decoder`.
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """Symbols in time order from a sound (连接时序分类)."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,16 +17,10 @@ class CTCHead(Configured):
     \prod_t p_t(\pi_t)$$
 
     where collapse merges what is repeated and then drops blanks. Graves et al. 2006,
-    https://doi.org/10.1145/1143844.1143891; chapter 2.3. Labels are (B, L), −100 behind
-    their end; a row of nothing but −100 does not count. A sound with fewer tokens than
-    labels cannot say them: its loss is infinite.
-
-    Parameters
-    ----------
-    width, vocabulary_size : D of the tokens, V.
-    blank : the number that stands for "nothing new"; the padding's, which is no word.
-    end : the number that ends the labels, or None. It is not spoken, so it is not
-        aligned; it counts in n as in all losses of the book.
+    https://doi.org/10.1145/1143844.1143891; chapter 2.3. A row of nothing but −100 does
+    not count. A sound with fewer tokens than labels cannot say them: its loss is
+    infinite. The number that ends the labels, ``end`` or None, is not spoken, so it is
+    not aligned; it counts in n as in all losses of the book.
     """
 
     def __init__(
@@ -45,10 +37,8 @@ class CTCHead(Configured):
         if labels is None:
             return logits, None
         if labels.ndim != 2 or len(labels) != len(logits):
-            raise ValueError(
-                f"labels must be (B, L) with B = {len(logits)}; got "
-                f"{tuple(labels.shape)}"
-            )
+            rows, given = len(logits), tuple(labels.shape)
+            raise ValueError(f"labels must be (B, L) with B = {rows}; got {given}")
         real = labels != IGNORED
         spoken = real if self.end is None else real & (labels != self.end)
         losses = F.ctc_loss(

@@ -1,7 +1,5 @@
 """What every decoder (解码器) of the book does: words from tokens."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -41,41 +39,28 @@ class Decoder(Configured):
         """A head with a tokenizer's vocabulary, and its start, end and padding token."""
         pad = tokenizer.pad_token_id
         if pad is None:
-            raise ValueError(
-                "the tokenizer has no padding token; set one, for example "
-                "tokenizer.pad_token = tokenizer.eos_token"
-            )
-        start, end = start_token(tokenizer), end_token(tokenizer)
-        special = {"start": start, "end": end, "pad": pad}
-        return cls(**{"vocabulary_size": len(tokenizer), **special, **settings})
+            hint = "tokenizer.pad_token = tokenizer.eos_token"
+            raise ValueError(f"the tokenizer has no padding token: {hint}")
+        own = {"vocabulary_size": len(tokenizer), "pad": pad}
+        own |= {"start": start_token(tokenizer), "end": end_token(tokenizer)}
+        return cls(**own | settings)
 
     def forward(self, tokens: Tokens | None, labels: Tensor | None = None, items=None):
-        """Logits (B, L, V) and the mean loss per real label.
-
-        Without labels: the logits of the first word, (B, 1, V).
-        """
+        """Logits (B, L, V), the mean loss per label; those of the first word without."""
         if labels is None:
             if tokens is None:
-                raise ValueError(
-                    "a generation head needs tokens or labels; got neither"
-                )
+                raise ValueError("give this head tokens or labels; got neither")
             first = torch.full((len(tokens), 1), self.start, device=tokens.mask.device)
             return self.decode(first, tokens), None
         rows = len(labels) if tokens is None else len(tokens)
         if labels.ndim != 2 or len(labels) != rows:
-            raise ValueError(
-                f"labels must be (B, L) token numbers with B = {rows}; got "
-                f"{tuple(labels.shape)}"
-            )
+            given = tuple(labels.shape)
+            raise ValueError(f"labels must be (B, L) with B = {rows}; got {given}")
         logits = self.decode(self.shifted(labels), tokens)
         return logits, cross_entropy(logits, labels, self.smoothing, items)
 
     def decode(self, ids: Tensor, tokens: Tokens | None, cache=None) -> Tensor:
-        """Logits (B, L, V) of the word that follows each of ``ids`` (B, L).
-
-        With a cache, ``ids`` are the new words only; what was computed for the earlier
-        ones is taken from it.
-        """
+        """Logits (B, L, V) of the word after each of ``ids``, with a cache the new ones."""
         raise NotImplementedError
 
     def new_cache(self, capacity: int) -> Any:

@@ -1,7 +1,5 @@
 """One vector for each sequence (嵌入头)."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 

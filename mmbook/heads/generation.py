@@ -1,14 +1,12 @@
 """A transformer decoder that looks at the tokens (生成头)."""
 
-from __future__ import annotations
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.attention import DecoderCache
-from ..layers.block import Block
-from ..layers.words import TextEmbedding
+from ..layers import Block, DecoderCache, TextEmbedding
 from ..tokens import Tokens, check_width
 from .decoder import Decoder
 
@@ -16,17 +14,10 @@ from .decoder import Decoder
 class GenerationHead(Decoder):
     """A transformer decoder that attends to the tokens (生成头).
 
-    It is a language model first: without tokens it skips its cross-attention and is one.
-    So it can be pre-trained on text alone, or take over the weights of a BERT, and learn
-    to look later. Chapter 5.2 does both.
-
-    Parameters
-    ----------
-    vocabulary_size, width, layers, heads, max_length : V, D, blocks, heads, longest L.
-    start, end, pad, smoothing : see :class:`Decoder`.
-    context_width : width of the tokens it looks at; None makes a pure language model.
-    norm_first, transform : pre-norm, or post-norm as in BERT; and one more layer before
-        the logits, as BERT has.
+    Without tokens, or a ``context_width`` of them, it is a language model: it can be
+    pre-trained on text alone, or take over the weights of a BERT, and learn to look
+    later. Chapter 5.2 does both. BERT is not ``norm_first``, and has one more layer, the
+    ``transform``, before the logits. For the others see :class:`Decoder`.
     """
 
     def __init__(
@@ -73,19 +64,18 @@ class GenerationHead(Decoder):
         """Logits (B, L, V); see :meth:`Decoder.decode`."""
         if tokens is not None and self.context_width is None:
             raise ValueError(
-                "this decoder has no cross-attention for the tokens it was given: make "
-                "it with context_width=…, or take with_context(…) of it"
+                "no cross-attention for these tokens: give a context_width"
             )
-        seen = {}
+        seen: dict[str, Any] = {}
         if tokens is not None:
             check_width(tokens, self.context_width)
             seen = {"context": tokens.values, "context_mask": tokens.mask}
         x = self.embedding(ids, cache.length if cache else 0)
         for number, block in enumerate(self.blocks):
-            own, other = None, None
             if cache:
                 own, other = cache.own[number], cache.context[number]
-            x = block(x, causal=True, cache=own, context_cache=other, **seen)
+                seen |= {"cache": own, "context_cache": other}
+            x = block(x, causal=True, **seen)
         x = self.transform(self.norm(x))
         return F.linear(x, self.embedding.word.weight, self.bias)
 
@@ -93,22 +83,15 @@ class GenerationHead(Decoder):
         """An empty cache for ``capacity`` words."""
         return DecoderCache(len(self.blocks), min(capacity, self.max_length))
 
-    def with_context(self, context_width: int, **changes) -> GenerationHead:
-        """A copy of this language model with new cross-attention, for such tokens.
-
-        Its other weights stay; ``changes`` are further arguments that shall differ.
-        """
+    def with_context(self, context_width: int, **changes) -> Self:
+        """A copy with new cross-attention for such tokens, and other arguments changed."""
         arguments = self._arguments | {"context_width": context_width} | changes
         head = type(self)(**arguments)
         head.load_state_dict(self.state_dict(), strict=False)
         return head
 
     def zero_cross_attention(self) -> None:
-        """Set the output of each cross-attention to zero.
-
-        A pre-norm decoder then says what it said as a language model, whatever it is
-        shown, until training changes these weights.
-        """
+        """Zero each cross-attention's output: it speaks as before, until it learns."""
         for name, parameter in self.named_parameters():
             if ".cross.out." in name:
                 nn.init.zeros_(parameter)

@@ -1,7 +1,5 @@
 """Which word stands here? (掩码语言模型头)"""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from ..losses import cross_entropy
@@ -12,9 +10,8 @@ from ..tokens import Tokens, check_width
 class MaskedWordHead(Configured):
     """Which word stands here? asked at each token (掩码语言模型头), as BERT does.
 
-    One more layer, then one logit a word. Labels are −100 where nothing was asked:
-    :func:`mmbook.data.mask_words` makes them. Devlin et al. 2019,
-    https://arxiv.org/abs/1810.04805; chapter 2.1. ``eps`` is of the layer norm.
+    Labels are −100 where nothing was asked: :func:`mmbook.data.mask_words` makes them.
+    Devlin et al. 2019, https://arxiv.org/abs/1810.04805; chapter 2.1.
     """
 
     def __init__(self, width: int, vocabulary_size: int, eps: float = 1e-5):

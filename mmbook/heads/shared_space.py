@@ -1,7 +1,5 @@
 """Several modalities in one space (共享嵌入空间)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -24,13 +22,7 @@ class SharedSpaceHead(Configured):
     learned temperature. Two modalities make CLIP's head. What two modalities are each
     bound to, binds them to each other: ImageBind (Girdhar et al. 2023,
     https://arxiv.org/abs/2305.05665) does it with pictures in the middle, chapter 2.8
-    with sentences.
-
-    Parameters
-    ----------
-    widths : width of each modality's tokens, by name.
-    embedding : E, the width of the shared space.
-    pairs : which are trained; None: each modality with the last one.
+    with sentences. Without ``pairs``, each modality makes one with the last.
     """
 
     couples_rows = True  # the loss of a batch is not the mean of its parts' losses
@@ -79,10 +71,8 @@ class SharedSpaceHead(Configured):
         """Embeddings {name: (B, E)} of the modalities that are there, of length one."""
         if not isinstance(tokens, dict) or not tokens or set(tokens) - set(self.heads):
             given = tokens if isinstance(tokens, dict) else [type(tokens).__name__]
-            raise ValueError(
-                f"this space takes any of {', '.join(self.heads)}, unfused; got "
-                f"{', '.join(sorted(given)) or 'nothing'}"
-            )
+            known, named = ", ".join(self.heads), ", ".join(sorted(given)) or "nothing"
+            raise ValueError(f"this takes any of {known}, unfused; got {named}")
         return {name: self.heads[name](part)[0] for name, part in tokens.items()}
 
     @property

@@ -1,13 +1,11 @@
 """A decoder in which picture and words are one stream (Transformer-XL 生成头)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..fusion.transformer_xl import TransformerXL
-from ..layers.words import check_ids
+from ..layers import check_ids
 from ..tokens import Tokens, check_width
 from .decoder import Decoder, StreamCache
 
@@ -17,14 +15,8 @@ class TransformerXLGenerationHead(Decoder):
 
     A :class:`mmbook.fusion.TransformerXL` reads the tokens and then the words, with
     logits on top; there is no cross-attention. While words are made one by one, the
-    picture and the words so far are its memory. Chapter 3.2.
-
-    Parameters
-    ----------
-    vocabulary_size, context_width : V, and the width of the tokens it looks at.
-    width, layers, heads : D, number of blocks, number of heads.
-    memory : the most tokens and words that it keeps while it writes.
-    sentence : ``max_length``, ``start``, ``end``, ``pad``, ``smoothing`` of a Decoder.
+    picture and the words so far are its ``memory``, so many at most. Chapter 3.2.
+    ``context_width`` and ``sentence``: see :class:`ConvGenerationHead`.
     """
 
     def __init__(
@@ -59,7 +51,11 @@ class TransformerXLGenerationHead(Decoder):
         parts = {"text": Tokens(self.word(ids))}
         first = torch.zeros_like(ids[:, :1])  # where the words begin in each row
         if tokens is not None and cache.memory is None:  # the picture comes first, once
-            self._check(tokens)
+            check_width(tokens, self.context_width)
+            count, own = tokens.mask.shape[1], self.stream.memory
+            if (needed := count + self.max_length) > own:
+                said = f"{count} tokens and {self.max_length} words: memory={needed}"
+                raise ValueError(f"a memory of {own} does not hold {said}")
             parts["context"] = tokens
             first = tokens.mask.sum(1, keepdim=True)  # padding stands at the very end
         out, cache.memory = self.stream.stream(parts, cache.memory)
@@ -67,12 +63,3 @@ class TransformerXLGenerationHead(Decoder):
         places = first + torch.arange(ids.shape[1], device=ids.device)  # (B, L)
         words = out.values.gather(1, places[..., None].expand(-1, -1, out.width))
         return F.linear(words, self.word.weight, self.bias)
-
-    def _check(self, tokens: Tokens) -> None:
-        check_width(tokens, self.context_width)
-        needed = tokens.mask.shape[1] + self.max_length
-        if needed > self.stream.memory:
-            raise ValueError(
-                f"a memory of {self.stream.memory} does not hold {tokens.mask.shape[1]} "
-                f"tokens and {self.max_length} words: make the head with memory={needed}"
-            )

@@ -9,11 +9,7 @@ from torch.nn import functional as F
 
 @dataclass
 class AttentionCache:
-    """Keys and values of an attention layer, (B, heads, capacity, d), during generation.
-
-    Memory for ``capacity`` tokens is allocated once; each step writes its own slots. A
-    cross-attention layer fills its cache at the first step and never writes again.
-    """
+    """Keys and values of an attention layer, (B, heads, capacity, d), allocated once."""
 
     capacity: int
     keys: Tensor | None = None
@@ -65,13 +61,8 @@ class Attention(nn.Module):
     $$\mathrm{softmax}\left(QK^\top / \sqrt{d}\right) V$$
 
     per head, with $d = D / \text{heads}$ (Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762). Chapter 5.2 derives it.
-
-    Parameters
-    ----------
-    width, heads : D, of the queries; the number of heads, which must divide it.
-    context_width : width of the tokens attended to; ``width`` if not given.
-    dropout, bias : share of weights dropped in training; of the four linear layers.
+    https://arxiv.org/abs/1706.03762). Chapter 5.2 derives it. ``context_width`` is that
+    of the tokens attended to, if it is not D.
     """
 
     def __init__(
@@ -129,11 +120,8 @@ class Attention(nn.Module):
         if context is not None and cache is not None and cache.keys is not None:
             return cache.keys, cache.values  # computed once, at the first step
         source = x if context is None else context
-        if source.shape[-1] != self.key.in_features:
-            raise ValueError(
-                f"this attention takes a context of width {self.key.in_features}; "
-                f"got width {source.shape[-1]}: set context_width"
-            )
+        if source.shape[-1] != (width := self.key.in_features):
+            raise ValueError(f"context must have width {width}; got {source.shape[-1]}")
         keys, values = self._split(self.key(source)), self._split(self.value(source))
         if cache is not None and context is None:
             return cache.append(keys, values)
@@ -157,10 +145,8 @@ def _allowed(mask, query, keys, causal: bool, always: bool = False) -> Tensor | 
         allowed = ones.tril(M - N)[None, None]
     if mask is not None:
         if mask.dtype != torch.bool or mask.shape != (B, M):
-            raise ValueError(
-                f"a mask must be bool (B, {M}) with B = {B}, True = may be attended to; "
-                f"got {mask.dtype} {tuple(mask.shape)}"
-            )
+            given = f"{mask.dtype} {tuple(mask.shape)}"
+            raise ValueError(f"a mask must be bool (B, {M}) with B = {B}; got {given}")
         shown = mask[:, None, None, :]  # (B, 1, 1, M)
         allowed = shown if allowed is None else allowed & shown
     return allowed

@@ -23,11 +23,8 @@ class Block(nn.Module):
 
     ``norm_first=True`` normalises before each part and adds its result (pre-norm, GPT-2,
     ViT); ``norm_first=False`` adds first and normalises the sum (post-norm, BERT).
-
-    Parameters
-    ----------
-    width, heads, hidden : D, heads, and the width of the feed-forward network (4 D).
-    context_width : width of the context; None makes a block without cross-attention.
+    ``hidden`` is the width of the feed-forward network, 4 D if not given; without a
+    ``context_width`` there is no cross-attention.
     """
 
     def __init__(
@@ -62,10 +59,7 @@ class Block(nn.Module):
         cache: AttentionCache | None = None,
         context_cache: AttentionCache | None = None,
     ) -> Tensor:
-        """(B, N, D) → (B, N, D); without a context the cross-attention is left out.
-
-        Where ``context_mask`` is False throughout, cross-attention adds nothing.
-        """
+        """(B, N, D) → (B, N, D); a context that is absent or all masked adds nothing."""
 
         def attend(h):
             return self.dropout(self.attention(h, None, mask, causal, cache))

@@ -5,10 +5,7 @@ from torch import Tensor, nn
 
 
 class TextEmbedding(nn.Module):
-    """Word plus position (词嵌入与位置嵌入): ids (B, L) → (B, L, D), L ≤ ``max_length``.
-
-    ``norm`` normalises the sum, as BERT does.
-    """
+    """Word plus position (词嵌入与位置嵌入): (B, L) → (B, L, D); BERT has a ``norm``."""
 
     def __init__(
         self,
@@ -38,10 +35,9 @@ def check_ids(ids: Tensor, longest: int) -> None:
     """Raise ValueError unless these are token ids (B, L) with L ≤ ``longest``."""
     if ids.ndim != 2 or ids.is_floating_point():
         raise ValueError(
-            f"text must be token ids (B, L); got {tuple(ids.shape)} {ids.dtype}"
+            f"text must be token ids (B, L); got {(*ids.shape,)} {ids.dtype}"
         )
     if ids.shape[1] > longest:
         raise ValueError(
-            f"text may have {longest} tokens here; got {ids.shape[1]}: cut it with "
-            "Collate(max_length=…)"
+            f"text may have {longest} tokens here; got {ids.shape[1]}: cut it by max_length"
         )

@@ -58,7 +58,7 @@ def _wav(waveform: Tensor, rate: int) -> bytes:
     sound = sound / max(1.0, sound.abs().max().item())
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
-        file.setnchannels(1), file.setsampwidth(2), file.setframerate(rate)
+        file.setparams((1, 2, rate, len(sound), "NONE", "not compressed"))
         file.writeframes((sound * 32767).round().to(torch.int16).numpy().tobytes())
     return buffer.getvalue()
 

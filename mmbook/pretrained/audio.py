@@ -10,8 +10,6 @@ from ..encoders.spectrogram import LogMel, real_lengths
 from ..tokens import Tokens
 from .base import Pretrained, read_processor
 
-KINDS = ("whisper", "wav2vec2", "hubert", "wavlm")
-
 
 class PretrainedAudioEncoder(Pretrained):
     """A pre-trained speech model: Whisper's encoder, wav2vec 2.0, HuBERT or WavLM.
@@ -19,14 +17,11 @@ class PretrainedAudioEncoder(Pretrained):
     Whisper (Radford et al. 2022) reads a log-mel spectrogram of 30 s, whatever the
     sound; the mask tells which tokens are real. The others (Baevski et al. 2020,
     https://arxiv.org/abs/2006.11477) read waveforms, and some of them would hear padding:
-    sounds of different lengths are given to them one by one.
-
-    Parameters
-    ----------
-    config, width, trainable : see :class:`Pretrained`.
-    rate : samples a second of the sounds that the model was trained on.
-    normalise : shift and scale every sound to mean 0 and variance 1.
+    sounds of different lengths are given to them one by one. ``rate`` is that of the
+    sounds that the model was trained on; with ``normalise`` each has mean 0 and variance 1.
     """
+
+    kinds = ("whisper", "wav2vec2", "hubert", "wavlm")
 
     def __init__(
         self,
@@ -62,36 +57,25 @@ class PretrainedAudioEncoder(Pretrained):
         for kernel, stride in reversed(pairs):
             shortest = (shortest - 1) * stride + kernel
         if audio.shape[1] < shortest:
-            raise ValueError(
-                f"this model needs {shortest} samples or more to make a token; got "
-                f"{audio.shape[1]}"
-            )
+            needed = f"{shortest} samples or more"
+            raise ValueError(f"this model needs {needed}; got {audio.shape[1]}")
         if min(lengths) == audio.shape[1]:
             return Tokens(self.model(audio).last_hidden_state)
         rows = [
             self.model(wave[None, : max(length, shortest)]).last_hidden_state[0]
             for wave, length in zip(audio, lengths, strict=True)
         ]
-        rated = zip(rows, lengths, strict=True)
-        counts = [len(row) if length >= shortest else 0 for row, length in rated]
+        heard = zip(rows, lengths, strict=True)
+        counts = [len(row) * (length >= shortest) for row, length in heard]
         values = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         places = torch.arange(values.shape[1], device=values.device)
         return Tokens(values, places < places.new_tensor(counts)[:, None])
-
-    def _measure(self) -> int:
-        kind = self.model.config.model_type
-        if kind not in KINDS:
-            raise ValueError(
-                f"a checkpoint of {', '.join(KINDS)} is needed; got a {kind!r}"
-            )
-        return super()._measure()
 
     @classmethod
     def _read_settings(cls, name: str, given: dict) -> dict:
         if {"rate", "normalise"} <= given.keys():
             return given
-        needed = "rate= and normalise="
-        extractor = read_processor(AutoFeatureExtractor, name, needed)
+        extractor = read_processor(AutoFeatureExtractor, name, "rate= and normalise=")
         normalise = bool(getattr(extractor, "do_normalize", False))
         return {"rate": extractor.sampling_rate, "normalise": normalise, **given}
 

@@ -1,9 +1,8 @@
 """Pre-trained encoders through transformers, behind the signature of our own.
 
-A name is a local folder or a model on the Hugging Face hub. What goes in is the book's
-batch (pictures in [0, 1], token ids, waveforms); resizing, normalisation and spectra,
-as the checkpoint expects them, happen inside. Only safetensors are read, in float32
-whatever they were saved in.
+What goes in is the book's batch (pictures in [0, 1], token ids, waveforms); resizing,
+normalisation and spectra, as the checkpoint expects them, happen inside. Only safetensors
+are read, in float32 whatever they were saved in.
 """
 
 import contextlib
@@ -28,32 +27,28 @@ class Pretrained(Configured):
     """A transformers model, frozen or not, and a linear layer behind it.
 
     Of a checkpoint the part that encodes this modality is taken: the tower of a CLIP or
-    SigLIP, the encoder of a T5 or Whisper. A frozen model stays in eval mode whatever the
-    mode of the whole. Batch norm always keeps the statistics of the checkpoint: those of
-    a small batch are poor ones.
-
-    Parameters
-    ----------
-    config : of the transformers model, as a dictionary; it becomes ``model``.
-    width : D of the tokens, reached by a linear layer from the ``own_width`` of the
-        model, C; None keeps that.
-    trainable : False freezes the model (冻结): it gets no gradient. The linear layer
-        learns in both cases.
+    SigLIP, the encoder of a T5 or Whisper. If it is not ``trainable``, it is frozen (冻结):
+    it gets no gradient and stays in eval mode. Batch norm always keeps the statistics of
+    the checkpoint: those of a small batch are poor ones. The linear layer learns in both
+    cases; it leads from the ``own_width`` of the model, C, to ``width``, the D of the
+    tokens, and is left out if that is None.
     """
 
     tower = ""  # the name of this modality's part in a model of several towers
+    kinds: tuple[str, ...] = ()  # the types of models that a subclass knows; (): all
     model: Any
 
     def __init__(self, config: dict, width: int | None = None, trainable: bool = False):
         super().__init__()
         whole = AutoModel.from_config(AutoConfig.for_model(**config))
         self.model, _ = _part(whole, self.tower)
+        if self.kinds and (kind := self.model.config.model_type) not in self.kinds:
+            kinds = ", ".join(self.kinds)
+            raise ValueError(f"a {kinds} checkpoint is needed; got a {kind!r}")
         self.model.float().requires_grad_(trainable).eval()
         self.own_width = self._measure()
         self.width = width or self.own_width
-        self.project = (
-            nn.Identity() if width is None else nn.Linear(self.own_width, width)
-        )
+        self.project = nn.Linear(self.own_width, width) if width else nn.Identity()
         self.train()
 
     def _measure(self) -> int:
@@ -71,15 +66,10 @@ class Pretrained(Configured):
 
     def _given(self, features: Tensor, mask: Tensor | None) -> Tokens:
         if features.shape[-1] != self.own_width:
-            raise ValueError(
-                f"features of this encoder must be (B, N, {self.own_width}); got "
-                f"{tuple(features.shape)}"
-            )
+            wanted, given = f"(B, N, {self.own_width})", tuple(features.shape)
+            raise ValueError(f"features of this encoder must be {wanted}; got {given}")
         if self.training and not self.frozen:
-            raise ValueError(
-                "features pass by a model that is to be trained: freeze it "
-                "(trainable=False), or give it its own input"
-            )
+            raise ValueError("features pass by a model to be trained: freeze it")
         return Tokens(features.to(next(self.parameters()).dtype), mask)
 
     def layers(self) -> list[nn.Module]:
@@ -108,13 +98,13 @@ class Pretrained(Configured):
     def from_pretrained(cls, name_or_folder, width=None, trainable=False, **settings):
         """A checkpoint of transformers, or what :meth:`save_pretrained` wrote.
 
-        ``settings`` are further arguments of the class; those that are not given are read
-        from the checkpoint. A FileNotFoundError or ValueError says what is missing.
+        A name is a folder or a model on the hub. ``settings`` are further arguments of the
+        class; those that are not given are read from the checkpoint.
         """
         name = os.fspath(name_or_folder)
         if name.startswith("mmbook/") or Path(name).is_absolute():
             name = str(find_folder(name, needs="config.json"))
-        with _found(f"no folder {name!r} with a config.json, and no such model"):
+        with _found(name, "no folder with a config.json, and no such model"):
             config = PreTrainedConfig.get_config_dict(name)[0]
         if "class" in config:
             encoder = super().from_pretrained(name)
@@ -139,28 +129,23 @@ class Pretrained(Configured):
 
 def read_processor(kind, name: str, needed: str):
     """The image processor or feature extractor of a checkpoint."""
-    with _found(f"{name} has no preprocessor_config.json: give {needed}"):
+    with _found(name, f"no preprocessor_config.json: give {needed}"):
         return kind.from_pretrained(name)
 
 
 def _load(name: str, tower: str) -> tuple[nn.Module, dict]:
     """The model of a checkpoint, of which no weight may be missing, and its config."""
     options = {"dtype": torch.float32, "use_safetensors": True}
-    try:
-        with quiet(), _found(f"no safetensors weights in {name}"):
-            model, report = AutoModel.from_pretrained(
-                name, output_loading_info=True, **options
-            )
-    except SafetensorError as error:
-        raise ValueError(f"the weights in {name} are damaged: {error}") from error
+    with quiet(), _found(name, "no safetensors weights"):
+        model, told = AutoModel.from_pretrained(
+            name, output_loading_info=True, **options
+        )
     config, (part, prefix) = _plain(model.config.to_dict()), _part(model, tower)
     needed = {prefix + key for key in part.state_dict()}
-    missing = sorted(needed & set(report["missing_keys"]))
+    missing = sorted(needed & set(told["missing_keys"]))
     if missing:
-        raise ValueError(
-            f"the checkpoint {name} lacks {len(missing)} weights of a "
-            f"{type(part).__name__}, the first is {missing[0]}"
-        )
+        lacking = f"{len(missing)} weights of a {type(part).__name__}"
+        raise ValueError(f"the checkpoint {name} lacks {lacking}, as {missing[0]}")
     return part, config
 
 
@@ -183,12 +168,14 @@ def _part(model: Any, tower: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def _found(missing: str):
-    """What transformers does not find is a FileNotFoundError that says what is missing."""
+def _found(name: str, missing: str):
+    """What transformers does not find, or cannot read, is an error that says what."""
     try:
         yield
     except OSError as error:
-        raise FileNotFoundError(f"{missing}: {error}") from error
+        raise FileNotFoundError(f"{name}: {missing} ({error})") from error
+    except SafetensorError as error:
+        raise ValueError(f"{name}: damaged weights ({error})") from error
 
 
 @contextlib.contextmanager

@@ -11,8 +11,7 @@ from .base import Pretrained
 class PretrainedTextEncoder(Pretrained):
     """A pre-trained text model (BERT, MiniLM, …): each word piece is a token.
 
-    :class:`mmbook.data.Collate` with its tokenizer gives it what it was trained on, the
-    special tokens included.
+    :class:`mmbook.data.Collate` with its tokenizer adds the special tokens.
     """
 
     tower = "text_model"
@@ -22,9 +21,8 @@ class PretrainedTextEncoder(Pretrained):
         check_ids(ids, self._longest())
         attended = mask
         if mask is not None:
-            attended = mask.clone()
+            attended = mask.long()
             attended[:, 0] |= ~mask.any(1)  # attention to nothing would not be finite
-            attended = attended.long()
         out = self.model(input_ids=ids, attention_mask=attended)
         return Tokens(out.last_hidden_state, mask)
 

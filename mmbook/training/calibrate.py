@@ -1,7 +1,5 @@
 """Batch norm on new data: its statistics are taken anew."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from itertools import chain
 
@@ -16,17 +14,11 @@ def reestimate_batch_norm(
 ) -> None:
     """Batch norm gets the mean and variance of these data (批归一化统计量重估).
 
-    They are the plain mean over the batches, as ``torch.optim.swa_utils.update_bn`` has
-    it; here a batch may also be a dictionary, and every other layer stays in the mode in
-    which it is, so dropout adds no noise. No weight changes. Chapter 3.4.
-
-    Parameters
-    ----------
-    batches : what the model is called with: a tensor, or its arguments by name.
+    The batches are tensors, or arguments by name. As ``torch.optim.swa_utils.update_bn``,
+    but all other layers stay in their mode, so dropout adds no noise. Chapter 3.4.
     """
     batches = iter(batches)
-    first = next(batches, None)
-    if first is None:
+    if (first := next(batches, None)) is None:
         raise ValueError("batches is empty: there is nothing to take the statistics of")
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     before = [(layer.momentum, layer.training) for layer in layers]

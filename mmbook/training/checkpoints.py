@@ -1,13 +1,11 @@
 """Checkpoints (检查点): a run that was killed goes on as if nothing had happened."""
 
-from __future__ import annotations
-
-import hashlib
 import os
 import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from zlib import crc32
 
 import torch
 from safetensors.torch import save_model
@@ -20,11 +18,7 @@ from .order import Batches
 def save_checkpoint(
     folder: str | os.PathLike, model: nn.Module, optimizer, state: dict, keep: int
 ) -> None:
-    """Write all that a run needs to go on; a reader sees all of it or none.
-
-    The folder ``step-00000100`` holds the weights as safetensors, and the rest as what
-    ``torch.load`` reads with ``weights_only=True``. Only the newest ``keep`` stay.
-    """
+    """Write ``step-00000100``, all of it or nothing; only the newest ``keep`` stay."""
 
     def write(draft: Path) -> None:
         save_model(model, str(draft / "model.safetensors"))
@@ -52,31 +46,23 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer, identity: dict) -
     try:
         state = torch.load(str(file), map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds, after what is damaged
-        raise ValueError(
-            f"checkpoint file {file} is damaged or cut off ({error}): delete the folder "
-            "to go on from the one before"
-        ) from error
+        how = "delete its folder to go on from the one before"
+        raise ValueError(f"{file} is damaged ({error}): {how}") from error
     saved = state["identity"]
-    changes = [
-        f"{key}: {saved.get(key)!r} → {identity.get(key)!r}"
-        for key in saved | identity
-        if saved.get(key) != identity.get(key)
-    ]
+    pairs = {key: (saved.get(key), identity.get(key)) for key in saved | identity}
+    changes = [f"{key}: {a!r} → {b!r}" for key, (a, b) in pairs.items() if a != b]
     if changes:
-        raise ValueError(
-            f"checkpoint {folder} belongs to another run ({', '.join(changes)}): give a "
-            "new folder, or what that run had"
-        )
+        found = ", ".join(changes)
+        raise ValueError(f"{folder} is of another run ({found}): give a new folder")
     load_weights(model, folder / "model.safetensors")
     optimizer.load_state_dict(state.pop("optimizer"))
     return state
 
 
 def identity(model: nn.Module, batches: Batches, processes: int) -> dict[str, object]:
-    """What has to be the same when a run is taken up: its settings, model and data.
+    """What has to be the same when a run is taken up: settings, model and data.
 
-    Of the data these are the length and a few items, to seven digits, if they are the
-    same when they are asked for twice.
+    Of the data these are the length, and sums over a few items that do not change.
     """
     found = asdict(batches.stream.config) | {"processes": processes}
     for name in ("folder", "save_every", "keep", "workers", "progress", "compile"):
@@ -85,19 +71,13 @@ def identity(model: nn.Module, batches: Batches, processes: int) -> dict[str, ob
         del found["validate_every"]
     layers = re.sub("0x[0-9a-f]+", "", repr(model))  # without addresses
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    found["layers of the model"] = _digest(layers)
-    found["trained parameters"] = f"{len(trained)} ({_digest(str(trained))})"
+    found["layers of the model"] = crc32(layers.encode())
+    found["trained parameters"] = f"{len(trained)} ({crc32(str(trained).encode())})"
     found["length of the data"] = len(batches.data)
     first, second = batches.sample(), batches.sample()
     for name, value in first.items():
         if isinstance(value, Tensor) and torch.equal(value, second[name]):
-            flat = value.flatten().double()
-            places = torch.linspace(1, 2, len(flat)).to(
-                flat
-            )  # so the order counts, too
-            found[f"{name} of the data"] = f"{flat @ places:.7g}"
+            flat = value.flatten().double()  # weighted, so the order counts, too
+            weights = torch.linspace(1, 2, len(flat)).to(flat)
+            found[f"{name} of the data"] = f"{flat @ weights:.7g}"
     return found
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

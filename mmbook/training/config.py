@@ -1,19 +1,16 @@
 """All that a training run needs to know."""
 
-from __future__ import annotations
-
 import operator
 import os
 from dataclasses import dataclass, field
 
+_OPTIONAL = ("validate_every", "patience", "save_every", "clip")
+_POSITIVE = ("learning_rate", "clip")  # 0 itself is too little
 _LEAST = {  # the least of whole numbers and of real ones
-    **dict.fromkeys(("steps", "batch_size", "accumulation", "keep"), 1),
-    **dict.fromkeys(("validate_every", "patience", "save_every"), 1),
+    **dict.fromkeys(("steps", "batch_size", "accumulation", "keep", *_OPTIONAL[:3]), 1),
     **dict.fromkeys(("workers", "seed"), 0),
     **dict.fromkeys(("learning_rate", "clip", "weight_decay", "warmup"), 0.0),
 }
-_POSITIVE = ("learning_rate", "clip")  # 0 itself is too little
-_OPTIONAL = ("validate_every", "patience", "save_every", "clip")
 _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "schedule": ("cosine", "constant"),
@@ -26,22 +23,18 @@ _CHOICES = {
 class TrainingConfig:
     """All that a run needs to know; every field is a json value. Chapter 5.2.
 
-    ``rates`` are factors on the learning rate for parameters whose names begin so, e.g.
-    ``{"encoders.": 0.1}``; the longest beginning counts. With ``patience`` a run stops
-    after so many validations in which ``metric`` did not improve, and goes back to the
-    best weights. ``compile="auto"`` compiles on a GPU if there are a thousand steps or
-    more, since compiling takes about a minute. ``progress=None`` shows a bar in a terminal
-    or notebook, prints a line a minute into a log file, and is silent where CI is set.
+    With ``patience`` a run stops after so many validations in which ``metric`` did not
+    improve, and goes back to the best weights. ``compile="auto"`` compiles on a GPU for a
+    thousand steps or more. ``progress=None`` shows a bar in a terminal or notebook, prints
+    a line a minute into a log file, and is silent where CI is set.
     """
 
     steps: int = 1000  # updates
     batch_size: int = 64  # examples that one process puts through the model at once
-    accumulation: int = (
-        1  # parts of that size which make one update together (梯度累积)
-    )
+    accumulation: int = 1  # parts of that size which make one update (梯度累积)
     optimizer: str = "adamw"  # or "sgd", with momentum 0.9
     learning_rate: float = 1e-3  # the highest one, after warm-up
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)  # by beginnings of names
     weight_decay: float = 0.01  # of matrices only, see make_optimizer
     warmup: float = 0.1  # share of the steps in which the rate rises from zero
     schedule: str = "cosine"  # down to zero, or "constant"
@@ -79,16 +72,13 @@ class TrainingConfig:
 
 def _number(name: str, value, least: int | float) -> int | float:
     """The value as a plain number of Python, which json can write."""
-    whole = isinstance(least, int)
     if isinstance(value, str):
-        raise ValueError(
-            f"{name} must be a number; got the text {value!r}: write it without quotes, "
-            "and in YAML with a point (1.0e-4)"
-        )
+        how = "write it without quotes, and in YAML with a point (1.0e-4)"
+        raise ValueError(f"{name} must be a number; got the text {value!r}: {how}")
     try:
-        number = operator.index(value) if whole else float(value)
+        number = operator.index(value) if isinstance(least, int) else float(value)
     except TypeError as error:
-        kind = "a whole number" if whole else "a number"
+        kind = "a whole number" if isinstance(least, int) else "a number"
         raise ValueError(f"{name} must be {kind}; got {value!r}") from error
     if number > least or (number == least and name not in _POSITIVE):
         return number

@@ -1,19 +1,18 @@
 """A model on a whole dataset: what it answers, and how well."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..models import eval_mode
 from ..tokens import IGNORED
 from .order import to_device
 
 
+@torch.no_grad()
 def predict(
     model: nn.Module,
     data,
@@ -21,15 +20,13 @@ def predict(
     batch_size: int = 64,
     what: str = "logits",
 ) -> Tensor | dict[str, Tensor]:
-    """The logits for each item of a dataset, in order, on the CPU: (items, …).
-
-    ``what`` is another name of the model's output: its ``embeddings`` are a dict.
-    """
+    """The logits of all items, or ``what`` else, in order, on the CPU: (items, …)."""
     with eval_mode(model):
         batches = _batches(model, data, collate, batch_size)
         return _joined([getattr(model(**batch), what) for batch in batches])
 
 
+@torch.no_grad()
 def evaluate(
     model: nn.Module,
     data,
@@ -39,13 +36,12 @@ def evaluate(
 ) -> dict[str, float]:
     """The mean loss over a dataset, and each metric of its logits and labels.
 
-    ``evaluate(model, test, collate, accuracy=metrics.accuracy)`` gives ``loss`` and
-    ``accuracy``, as :func:`fit` wants it from ``validate``. A loss that compares the
-    examples of a batch is the mean over batches of this size.
+    ``accuracy=metrics.accuracy`` adds ``accuracy``. A loss that compares the examples of a
+    batch is the mean over batches of this size.
     """
     losses: list[Tensor] = []
     counts: list[Tensor] = []
-    logits, labels = [], []
+    answers = []
     with eval_mode(model):
         for batch in _batches(model, data, collate, batch_size):
             output = model(**batch)
@@ -56,19 +52,16 @@ def evaluate(
             counts.append(count_labels(batch, shifted))
             losses.append(torch.where(counts[-1] > 0, output.loss, 0.0) * counts[-1])
             if metrics:
-                logits.append(output.logits)
-                labels.append(batch["labels"])
+                answers.append({"logits": output.logits, "labels": batch["labels"]})
     found = {"loss": float(sum(losses) / sum(counts))}
-    for name, metric in metrics.items():
-        found[name] = float(metric(_joined(logits), _joined(labels)))
+    if metrics:
+        logits, labels = _joined(answers).values()
+        found |= {name: float(of(logits, labels)) for name, of in metrics.items()}
     return found
 
 
 def count_labels(batch: dict, shifted: bool = False) -> Tensor:
-    """How many labels a loss is the mean of; the examples, if there are no labels.
-
-    ``shifted``: the first label of each row is left out, see :func:`shifts_labels`.
-    """
+    """How many labels a loss is the mean of; the examples, if there are no labels."""
     labels = batch.get("labels")
     if labels is None or labels.is_floating_point():
         first = next(value for value in batch.values() if isinstance(value, Tensor))
@@ -76,11 +69,11 @@ def count_labels(batch: dict, shifted: bool = False) -> Tensor:
     return ((labels[:, 1:] if shifted else labels) != IGNORED).sum().float()
 
 
+@torch.no_grad()
 def shifts_labels(model: nn.Module, batch: dict) -> bool:
     """Is the first label of each row left out, as in causal models of transformers?
 
-    They predict each word from those before it, so nothing predicts the first one. It is
-    tried out: if only first labels count, their loss is a mean over nothing.
+    It is tried out: if only first labels count, their loss is a mean over nothing.
     """
     labels = batch.get("labels")
     if labels is None or labels.ndim < 2 or labels.is_floating_point():
@@ -90,19 +83,6 @@ def shifts_labels(model: nn.Module, batch: dict) -> bool:
     with eval_mode(model):
         loss = model(**{**batch, "labels": first}).loss
     return loss is not None and not loss > 0  # 0 or nan
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients; afterwards each part is in the mode it was in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _batches(model: nn.Module, data, collate, batch_size: int) -> Iterator[dict]:
@@ -121,8 +101,6 @@ def _joined(parts: list) -> Any:
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
     shapes = {tuple(part.shape[1:]) for part in parts}
     if len(shapes) > 1:
-        raise ValueError(
-            f"the items of some batches are {shapes.pop()}, of others {shapes.pop()}: let "
-            "collate pad all to one length"
-        )
+        one, other, *_ = shapes
+        raise ValueError(f"items of some batches are {one}, of others {other}: pad all")
     return torch.cat([part.cpu() for part in parts])

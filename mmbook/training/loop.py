@@ -1,11 +1,8 @@
 """The training loop of the book (训练循环), from one CPU core to many GPUs.
 
-Three properties are held by tests: one batch gives the gradient of its k parts, on one
-process or two, also when sentences have different lengths; a run that was killed goes on
-as if nothing had happened, bit for bit; a step never waits for the device.
+Tests hold: one batch gives the gradient of its k parts, also of sentences of different
+lengths; a run that was killed goes on bit for bit; a step never waits for the device.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +13,8 @@ from torch.utils.data import Dataset
 
 from .config import TrainingConfig
 from .evaluate import count_labels
-from .history import History
 from .order import preserved_random_state
+from .progress import History
 from .run import Run
 
 
@@ -28,26 +25,19 @@ def fit(
     collate: Callable | None = None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> History:
-    """Train a model: the loop of chapter 5.2.
+    """Train a model in place: the loop of chapter 5.2.
 
-    All random numbers of a run come from ``config.seed``; the caller's go on as if ``fit``
-    had drawn none. Batch norm in training mode sees each part of a batch by itself, so
-    with it parts are not quite the same as one batch.
+    ``model(**batch)`` must have a ``.loss``, a mean over the labels of the batch, as ours
+    and those of transformers have. Afterwards the model is in eval mode, on the device on
+    which it was. ``data`` has a length and items by index; ``collate`` makes a batch of a
+    list of items (:class:`mmbook.data.Collate`). ``validate`` gets the model in eval mode,
+    without gradients, and returns numbers by name, as :func:`evaluate` does; of several
+    processes, the first one's count.
 
-    Parameters
-    ----------
-    model : any module whose ``model(**batch)`` has a ``.loss`` that is a mean over the
-        labels of the batch: ours, or one of transformers. It is trained in place;
-        afterwards it is in eval mode, and on the device on which it was before.
-    data : anything with a length and items by index.
-    collate : turns a list of its items into a batch; :class:`mmbook.data.Collate`.
-    validate : given the model (in eval mode, without gradients), returns numbers, as
-        :func:`evaluate` does. Of several processes, the first one's numbers count.
-
-    Raises
-    ------
-    FloatingPointError
-        If a loss or gradient is not finite; the batch is saved beside the checkpoints.
+    All random numbers come from ``config.seed``; the caller's go on as if none had been
+    drawn. Batch norm sees each part of a batch by itself, so with it parts are not quite
+    one batch. FloatingPointError: a loss or gradient is not finite; the batch is kept
+    beside the checkpoints.
     """
     config = replace(config or TrainingConfig())  # which checks it once more
     with preserved_random_state(), Run(model, data, config, collate, validate) as run:

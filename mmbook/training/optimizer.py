@@ -1,12 +1,11 @@
 """The optimiser (优化器), its parameter groups, and the learning rate of each step."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import nn
 
+from ..models import names_that_begin
 from .config import TrainingConfig
 
 
@@ -25,32 +24,26 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     """AdamW or SGD, with weight decay only where it belongs. Chapter 4.1.
 
     Weight decay pulls matrices that multiply their input towards zero: each ``weight`` of
-    two or more dimensions, and the parameters that a module names in its attribute
-    ``decays``. Biases, norms, embeddings, positions and learned tokens are left alone:
-    zero is no natural place for them. Each parameter group keeps its factor on the
-    learning rate as ``group["factor"]``.
+    two or more dimensions, and what a module names in its attribute ``decays``; not biases,
+    norms, embeddings, positions and learned tokens: zero is no natural place for them.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], dict] = {}
     decayed = _decayed(model)
-    _check_rates(model, config.rates)
+    names_that_begin(model, tuple(config.rates), "rates")
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if name in decayed else 0.0
             starts = [start for start in config.rates if name.startswith(start)]
             factor = config.rates[max(starts, key=len)] if starts else 1.0
-            groups.setdefault((decay, factor), []).append(parameter)
+            group = {"params": [], "weight_decay": decay, "factor": factor}
+            groups.setdefault((decay, factor), group)["params"].append(parameter)
     if not groups:
         raise ValueError("nothing to train: no parameter requires a gradient")
-    options = [
-        {"params": parameters, "weight_decay": decay, "factor": factor}
-        for (decay, factor), parameters in groups.items()
-    ]
-    rate = config.learning_rate
+    options, rate = list(groups.values()), config.learning_rate
     if config.optimizer == "sgd":
         return torch.optim.SGD(options, lr=rate, momentum=0.9)
-    kinds = {
-        (p.device.type, p.is_floating_point()) for ps in groups.values() for p in ps
-    }
+    parameters = [p for group in options for p in group["params"]]
+    kinds = {(p.device.type, p.is_floating_point()) for p in parameters}
     fused = kinds in ({("cpu", True)}, {("cuda", True)})
     return torch.optim.AdamW(options, lr=rate, betas=(0.9, 0.98), fused=fused)
 
@@ -62,9 +55,8 @@ def _decayed(model: nn.Module) -> set[str]:
     for prefix, module in model.named_modules():
         if isinstance(module, nn.Embedding | nn.LayerNorm | nn.RMSNorm):
             spared |= {id(p) for p in module.parameters(recurse=False)}
-        named += [
-            f"{prefix}.{name}".strip(".") for name in getattr(module, "decays", ())
-        ]
+        own = getattr(module, "decays", ())
+        named += [f"{prefix}.{name}".strip(".") for name in own]
     return {
         name
         for name, parameter in model.named_parameters()
@@ -72,11 +64,3 @@ def _decayed(model: nn.Module) -> set[str]:
         and parameter.ndim >= 2
         and id(parameter) not in spared  # also where it is tied to the output
     }
-
-
-def _check_rates(model: nn.Module, rates: dict[str, float]) -> None:
-    names = [name for name, _ in model.named_parameters()]
-    for start in rates:
-        if not any(name.startswith(start) for name in names):
-            known = ", ".join(sorted({".".join(n.split(".")[:2]) for n in names}))
-            raise ValueError(f"rates names {start!r}, but all names begin with {known}")

@@ -4,8 +4,6 @@ Both depend on the seed and the place alone: a run can be taken up anywhere, and
 workers nor processes nor accumulation change an example.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Callable, Iterator
@@ -20,11 +18,7 @@ from .config import TrainingConfig
 
 
 class ShuffledStream(Sampler):
-    """The indices of each batch: shuffled epochs, behind each other, for ever.
-
-    Every batch is full; the last one of an epoch is filled up from the next. Several
-    processes share each step without talking.
-    """
+    """The indices of batches, all full: shuffled epochs, behind each other, for ever."""
 
     def __init__(self, length: int, config: TrainingConfig, rank=0, processes=1):
         if length < 1:
@@ -57,8 +51,7 @@ class Batches(Dataset):
     """The batches of each step, the same wherever they are prepared.
 
     What an item draws from ``random``, NumPy or PyTorch depends on the seed, the epoch and
-    its index; what ``collate`` draws, on the first of its items. A generator that a
-    dataset keeps for itself is not reached.
+    its index; what ``collate`` draws, on the first of its items.
     """
 
     def __init__(self, data, collate: Callable | None, stream: ShuffledStream):
@@ -73,7 +66,6 @@ class Batches(Dataset):
         return self.prepare([(0, int(place)) for place in places])
 
     def prepare(self, examples: list[tuple[int, int]]) -> dict:
-        """The batch of these examples, by epoch and index."""
         items, seed = [], self.stream.config.seed
         for epoch, index in examples:
             seed_by(seed, epoch, index)
@@ -84,22 +76,14 @@ class Batches(Dataset):
         batch = self.collate(items)
         if hasattr(batch, "items") and any(torch.is_tensor(v) for v in batch.values()):
             return batch
-        raise TypeError(
-            "a batch must be a dict of tensors, by the names of the model's arguments; got "
-            f"{type(batch).__name__} {batch!r:.99}: let collate make one, as "
-            "mmbook.data.Collate does"
-        )
+        given = f"{type(batch).__name__} {batch!r:.99}"
+        raise TypeError(f"a batch must be a dict of tensors, by name; got {given}")
 
 
 def to_device(batch: dict, device: torch.device) -> dict:
     """The batch with its tensors on the device; the copy runs beside the computation."""
-    tensors = {
-        name: value for name, value in batch.items() if isinstance(value, Tensor)
-    }
-    moved = {
-        name: value.to(device, non_blocking=True) for name, value in tensors.items()
-    }
-    return {**batch, **moved}
+    tensors = {name: x for name, x in batch.items() if isinstance(x, Tensor)}
+    return {**batch, **{n: x.to(device, non_blocking=True) for n, x in tensors.items()}}
 
 
 def seed_by(*numbers: int | str) -> int:

@@ -1,7 +1,5 @@
 """A linear probe: what a linear layer alone can read from features."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

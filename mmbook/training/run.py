@@ -14,16 +14,15 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..models import eval_mode
 from ..tokens import IGNORED
 from .checkpoints import checkpoints, identity, load_checkpoint, save_checkpoint
 from .config import TrainingConfig
-from .evaluate import eval_mode, shifts_labels
-from .history import History
+from .evaluate import shifts_labels
 from .optimizer import learning_rate, make_optimizer
 from .order import Batches, ShuffledStream, seed_by, to_device
-from .progress import progress_bar
+from .progress import History, progress_bar
 
-_WORTH_COMPILING = 1000  # steps
 _LAG = 20  # steps between two looks at the numbers
 
 
@@ -70,8 +69,7 @@ class Run:
 
     def steps_to_go(self) -> range:
         """The steps that are left: none if a run that is taken up had stopped early."""
-        end = self.step if self.history.stopped_early else self.config.steps
-        return range(self.step, end)
+        return range(self.step, 0 if self.history.stopped_early else self.config.steps)
 
     def next_parts(self, step: int) -> list[dict]:
         """The batches of a step, on the device; its random numbers begin here."""
@@ -86,10 +84,9 @@ class Run:
         """The model's mean loss of a part; 0 if no label counts."""
         loss = getattr(self.model(**part), "loss", None)
         if not isinstance(loss, Tensor) or loss.ndim:
-            raise TypeError(
-                "fit needs model(**batch).loss, one number, the mean over the labels; for "
-                f"{', '.join(part)} that of {type(self.plain).__name__} is {loss}"
-            )
+            name, given = type(self.plain).__name__, ", ".join(part)
+            found = f"for {given} that of {name} is {loss}"
+            raise TypeError(f"fit needs model(**batch).loss, one number; {found}")
         return torch.where(count > 0, loss, 0.0)
 
     def synchronised(self, last: bool):
@@ -98,8 +95,8 @@ class Run:
 
     def clip_gradients(self) -> Tensor:
         """Shorten the gradient to the clipping norm; give back its length before."""
-        limit = self.config.clip or inf
-        return self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
+        parameters, limit = self.model.parameters(), self.config.clip or inf
+        return self.accelerator.clip_grad_norm_(parameters, limit)
 
     def set_rate(self, step: int) -> float:
         """Set this step's learning rate in every group of parameters."""
@@ -143,20 +140,21 @@ class Run:
         found = f"the loss of step {step} is {loss}, its gradient norm {norm}"
         if not labels:
             found = f"no label in the batch of step {step}: all are {IGNORED}"
-        raise FloatingPointError(
-            f"{found}. Look at the batch ({kept}), lower the learning rate, or clip harder. "
-            "Weights after this step are useless; the last checkpoint is sound."
-        )
+        advice = "lower the learning rate, or clip harder"
+        raise FloatingPointError(f"{found}: look at the batch ({kept}), {advice}")
 
     def stop_here(self, step: int) -> bool:
         """Validate and save if it is time; True if training should end now."""
-        config, stop = self.config, False
-        self.step = step + 1
-        if self.validate and _due(self.step, config.validate_every, config.steps):
+        self.step, stop = step + 1, False
+        if self.validate and self._due(self.config.validate_every):
             stop = self._validate()
-        if config.folder and (stop or _due(self.step, config.save_every, config.steps)):
+        if self.config.folder and (stop or self._due(self.config.save_every)):
             self._save()
         return stop
+
+    def _due(self, every: int | None) -> bool:
+        last = self.step == self.config.steps
+        return last or (every is not None and self.step % every == 0)
 
     def finish(self) -> History:
         """Look at the last numbers; go back to the best weights, if some were kept."""
@@ -167,7 +165,7 @@ class Run:
 
     def _validate(self) -> bool:
         self.flush()
-        with eval_mode(self.plain), self.accelerator.autocast():
+        with torch.no_grad(), eval_mode(self.plain), self.accelerator.autocast():
             found = self.validate(self.plain)
         if not isinstance(found, dict):
             raise TypeError(f"validate must return a dict of numbers; got {found!r}")
@@ -185,19 +183,15 @@ class Run:
         if name not in numbers:
             raise ValueError(f"metric is {name!r}, validate gave {', '.join(numbers)}")
         value = numbers[name] if self.config.maximise else -numbers[name]
+        self.waited += 1
         if value > self.best:  # never true of nan
             weights = self.plain.state_dict()
             self.best_weights = {k: v.detach().clone() for k, v in weights.items()}
             self.best, self.waited = value, 0
-        else:
-            self.waited += 1
         return self.waited >= patience
 
     def _take_up(self, batches: Batches) -> None:
-        """Go on from the newest checkpoint; without one, save the start.
-
-        So whatever cannot be saved is found before the work, not after it.
-        """
+        """Go on from the newest checkpoint; save the start, to find early what fails."""
         self.identity = identity(self.plain, batches, self.accelerator.num_processes)
         found = checkpoints(str(self.config.folder))
         self.accelerator.wait_for_everyone()  # all have looked before one writes
@@ -219,18 +213,17 @@ class Run:
         if self.accelerator.is_main_process:
             names = ("step", "best", "best_weights", "waited", "identity")
             state = {name: getattr(self, name) for name in names}
-            scaler = self.accelerator.scaler
-            state["scaler"] = None if scaler is None else scaler.state_dict()
+            scaler, folder = self.accelerator.scaler, str(self.config.folder)
+            state["scaler"] = scaler and scaler.state_dict()
             state["history"] = vars(self.history)
-            folder, keep = str(self.config.folder), self.config.keep
-            save_checkpoint(folder, self.plain, self.optimizer, state, keep)
+            save_checkpoint(folder, self.plain, self.optimizer, state, self.config.keep)
         self.accelerator.wait_for_everyone()
 
     def _compile(self) -> bool:
         backend = self.config.compile
-        if backend == "auto":
-            worth_it = self.config.steps >= _WORTH_COMPILING
-            backend = worth_it and self.accelerator.device.type == "cuda"
+        if backend == "auto":  # compiling takes about a minute
+            cuda = self.accelerator.device.type == "cuda"
+            backend = cuda and self.config.steps >= 1000
         if backend:
             self.model.compile(backend="inductor" if backend is True else backend)
         return bool(backend)
@@ -250,23 +243,14 @@ class Run:
 def _check(model: nn.Module, data, config: TrainingConfig, validate) -> None:
     """What cannot work is said before the work."""
     if not hasattr(data, "__len__"):
-        raise TypeError(
-            f"fit needs data with a length and items by index; got {type(data).__name__}: "
-            "list(data) is that, if it fits into memory"
-        )
+        kind = f"got {type(data).__name__}: list(data) is that, if it fits into memory"
+        raise TypeError(f"fit needs data with a length and items by index; {kind}")
     if config.patience is not None and validate is None:
         raise ValueError("patience needs validate: numbers to be patient with")
     coupled = [m for m in model.modules() if getattr(m, "couples_rows", False)]
     if config.accumulation > 1 and coupled:
-        raise ValueError(
-            f"the loss of {type(coupled[0]).__name__} compares the examples of a batch with "
-            "each other, so parts of it have another loss: choose accumulation=1, and a "
-            "larger batch_size or several processes"
-        )
-
-
-def _due(step: int, every: int | None, last: int) -> bool:
-    return step == last or (every is not None and step % every == 0)
+        what = f"{type(coupled[0]).__name__} compares the examples of a batch"
+        raise ValueError(f"the loss of {what}, not of parts: choose accumulation=1")
 
 
 def _precision(asked: str) -> str:

@@ -47,10 +47,7 @@ SIZES = {  # our arguments, and what they are in a config
 
 
 def load(source, kind: str, name: str, **options) -> Any:
-    """A transformers model as it is given, or of a folder or hub name, in float32.
-
-    ``kind`` is the ``model_type`` that its config must have; ``name`` its class.
-    """
+    """A model of this class and ``model_type``: given, or a folder's or hub name's."""
     import transformers
 
     given = isinstance(source, nn.Module)
@@ -87,18 +84,16 @@ def renamed(model: nn.Module, patches: str = "") -> dict[str, Tensor]:
 def filled(module: nn.Module, state: dict[str, Tensor], new: str = "$^") -> Any:
     """Our module with these weights, in eval mode.
 
-    Queries, keys and values without a bias get zeros. Names that do not fit are an
-    error, but those of ours in which the pattern ``new`` is found keep their values.
+    Queries, keys and values without a bias get zeros; names of ours in which the pattern
+    ``new`` is found keep their values; others that do not fit are an error.
     """
     own = module.state_dict()
     zero = {n for n in own if re.search(r"\.(query|key|value)\.bias$", n)}
     missing = {n for n in own if not re.search(new, n)} - state.keys() - zero
     strange = {n for n in state.keys() - own.keys() if n.startswith("blocks.")}
     if missing or strange:
-        raise ValueError(
-            f"these weights do not fit a {type(module).__name__}: missing "
-            f"{sorted(missing)[:3]}, unknown {sorted(strange)[:3]}"
-        )
+        words = f"missing {sorted(missing)[:3]}, unknown {sorted(strange)[:3]}"
+        raise ValueError(f"these weights do not fit a {type(module).__name__}: {words}")
     for name in own.keys() & (state.keys() | zero):
         value = state.get(name, torch.zeros_like(own[name]))
         own[name].copy_(value.view_as(own[name]))

@@ -8,11 +8,7 @@ ATTENTIONS = {"joint_space_time": "joint", "divided_space_time": "divided"}
 
 
 def video_encoder_from_videomae(videomae) -> TubeletVideoEncoder:
-    """Our encoder with the weights of a VideoMAE (Tong et al. 2022): chapter 2.4.
-
-    ``videomae`` is a folder, a name on the hub, or a ``transformers.VideoMAEModel``. Its
-    config must say ``use_mean_pooling=False``: otherwise it has no last norm.
-    """
+    """Our encoder with the weights of a VideoMAE (Tong et al. 2022): chapter 2.4."""
     source = load(videomae, "videomae", "VideoMAEModel")
     if source.layernorm is None:
         raise ValueError("this VideoMAE has no last norm: set use_mean_pooling=False")
@@ -24,17 +20,14 @@ def video_encoder_from_videomae(videomae) -> TubeletVideoEncoder:
 def video_encoder_from_timesformer(timesformer) -> TubeletVideoEncoder:
     """Our encoder with the weights of a TimeSformer (Bertasius et al. 2021): chapter 2.4.
 
-    ``timesformer`` is a folder, a name on the hub, or a ``transformers.TimesformerModel``.
-    Its tubelets are one frame deep; its first position belongs to the summary; query, key
-    and value lie in one matrix; of the two linear layers behind its attention along time
-    ours keeps the product.
+    Its first position belongs to the summary; query, key and value lie in one matrix; of
+    the two linear layers behind its attention along time ours keeps the product.
     """
     source = load(timesformer, "timesformer", "TimesformerModel")
     kind, state = source.config.attention_type, renamed(source, "tubelets")
     if kind not in ATTENTIONS:
-        raise ValueError(
-            f"attention_type must be one of {', '.join(ATTENTIONS)}; got {kind!r}"
-        )
+        wanted = ", ".join(ATTENTIONS)
+        raise ValueError(f"attention_type must be one of {wanted}; got {kind!r}")
     place = state["embeddings.position_embeddings"][0]
     state["summary"] = state["embeddings.cls_token"][0] + place[:1]
     state["place"] = place[None, 1:]

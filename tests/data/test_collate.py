@@ -118,17 +118,6 @@ def test_sounds_of_any_length_are_padded_and_masked():
     assert one["audio"].dtype == torch.float32 and one["audio_mask"].all()
 
 
-def test_sounds_are_padded_to_one_length_and_not_cut():
-    items = [{"audio": torch.ones(3)}, {"audio": torch.ones(2)}]
-    batch = Collate(pad_audio_to=5)(items)
-    assert batch["audio"].shape == batch["audio_mask"].shape == (2, 5)
-    assert batch["audio_mask"].sum(1).tolist() == [3, 2]
-    assert torch.equal(batch["audio"] != 0, batch["audio_mask"])
-    assert Collate(pad_audio_to=3)(items)["audio"].shape == (2, 3)
-    with pytest.raises(ValueError, match=r"length of 3 is more than the 2 to pad to"):
-        Collate(pad_audio_to=2)(items)
-
-
 @pytest.mark.parametrize("name", ["image", "video", "audio", "text"])
 def test_features_stand_for_each_modality(name):
     features = [torch.rand(4, 7), torch.rand(2, 7)]

@@ -8,19 +8,19 @@ from mmbook.data import mask_patches
 IMAGE = torch.rand(40, 3, 16, 24, generator=torch.Generator().manual_seed(1))
 
 
-def hide(share=0.6, seed=0, **more):
+def hide(share=0.6, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return mask_patches(IMAGE, 8, share, generator, **more)
+    return mask_patches(IMAGE, 8, share, generator)
 
 
 def test_what_is_hidden_is_painted_and_what_is_not_is_left():
-    shown, hidden = hide(fill=0.25)
+    shown, hidden = hide()
     for picture, before, row in zip(shown, IMAGE, hidden, strict=True):
         for number, gone in enumerate(row):  # row by row: 2 × 3 squares
             y, x = 8 * (number // 3), 8 * (number % 3)
             square = picture[:, y : y + 8, x : x + 8]
             if gone:
-                assert torch.equal(square, torch.full_like(square, 0.25))
+                assert torch.equal(square, torch.full_like(square, 0.5))
             else:
                 assert torch.equal(square, before[:, y : y + 8, x : x + 8])
 
@@ -31,9 +31,9 @@ def test_each_picture_hides_the_same_number():
 
 
 def test_the_number_of_a_patch_is_that_of_unfold():
-    shown, hidden = hide(fill=0.0)
+    shown, hidden = hide()
     squares = torch.nn.functional.unfold(shown, 8, stride=8).transpose(1, 2)
-    assert torch.equal((squares == 0).all(-1), hidden)
+    assert torch.equal((squares == 0.5).all(-1), hidden)
 
 
 def test_chance_is_the_generators_and_every_patch_gets_its_turn():

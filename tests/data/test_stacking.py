@@ -45,10 +45,10 @@ def test_a_clip_without_frames_is_named(shape):
 
 def test_features_of_sounds_are_padded_by_token():
     features = [torch.rand(4, 7), torch.rand(2, 7)]
-    values, mask = stack_audio(features, pad_to=6)
-    assert values.shape == (2, 6, 7) and mask.sum(1).tolist() == [4, 2]
+    values, mask = stack_audio(features)
+    assert values.shape == (2, 4, 7) and mask.sum(1).tolist() == [4, 2]
     assert torch.equal(values[1, :2], features[1]) and not values[1, 2:].any()
-    same, real = stack_features(features, pad_to=6)
+    same, real = stack_features(features)
     assert torch.equal(same, values) and torch.equal(real, mask)
 
 
@@ -68,8 +68,6 @@ def test_sounds_of_numpy_are_taken():
     ("wave", "words"),
     [
         (torch.zeros(5, dtype=torch.int16), r"int16: divide .* 32768"),
-        (torch.zeros(0), r"waveform \(S,\) of one channel.* got \(0,\)"),
-        (torch.zeros(2, 1, 5), r"got \(2, 1, 5\)"),
     ],
 )
 def test_sounds_that_are_none_are_named(wave, words):

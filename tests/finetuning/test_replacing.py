@@ -203,17 +203,6 @@ def test_a_layer_with_two_names_is_changed_under_both():
     assert model[0] is model[2] and type(model[0]) is nn.Linear
 
 
-def test_a_layer_whose_forward_is_bound_to_it_is_refused():
-    """As accelerate's hooks are: the new layer would call the old one."""
-    from accelerate.hooks import ModelHook, add_hook_to_module
-
-    model = nn.Sequential(nn.Linear(4, 4))
-    add_hook_to_module(model[0], ModelHook())
-    with pytest.raises(ValueError, match="0 has a forward of its own"):
-        add_lora(model, where=("*",), keep=())
-    assert model[0].weight.requires_grad, "nothing has changed"
-
-
 def test_hooks_go_along_to_the_new_layer_and_back():
     model, calls = nn.Sequential(nn.Linear(4, 4)), []
     model[0].register_forward_hook(lambda *_: calls.append(1))

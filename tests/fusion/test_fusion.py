@@ -12,7 +12,6 @@ from mmbook.tokens import Tokens
 WIDTHS = {"image": 6, "text": 8, "audio": 4}
 D = 16
 VARIANTS = {
-    "gated, sigmoid": {"gate": "sigmoid"},
     "low_rank, one": {"rank": 1},
     "film, deep": {"layers": 3},
     "cross_attention, deep": {"layers": 2, "heads": 2},

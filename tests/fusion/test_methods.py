@@ -136,32 +136,14 @@ def test_gated_with_two_is_the_gated_multimodal_unit():
     close(module(without(given, "text")).values[:, 0], image.tanh())
 
 
-def test_gated_with_sigmoid_opens_each_gate_by_itself():
-    module, given = make("gated", gate="sigmoid"), tokens()
-    x = means(module, given)
-    fused = 0
-    for i, name in enumerate(WIDTHS):
-        rows = slice(i * D, (i + 1) * D)
-        score = F.linear(torch.cat(list(x.values()), 1), module.gate.weight[rows])
-        fused = fused + (score + module.gate.bias[rows]).sigmoid() * x[name].tanh()
-    close(module(given).values[:, 0], fused)
-
-
-@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
-def test_the_gates_can_be_looked_at(gate):
-    module, given = make("gated", gate=gate), tokens()
+def test_the_gates_can_be_looked_at():
+    module, given = make("gated"), tokens()
     gates = module.gates(module.vectors(given))
     assert gates.shape == (3, 3, D) and gates.min() > 0 and gates.max() < 1
     fewer = module.gates(module.vectors(without(given, "text")))
     assert not fewer[:, 1].any()
-    if gate == "softmax":
-        close(gates.sum(1), torch.ones(3, D))
-        close(fewer.sum(1), torch.ones(3, D))
-
-
-def test_an_unknown_gate_is_named():
-    with pytest.raises(ValueError, match="softmax or sigmoid; got 'relu'"):
-        make("gated", gate="relu")
+    close(gates.sum(1), torch.ones(3, D))
+    close(fewer.sum(1), torch.ones(3, D))
 
 
 # ------------------------------------------------------------------ tensors

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from mmbook.data import Collate, Photographs, stack_audio
 from mmbook.encoders import (
@@ -43,62 +42,6 @@ def test_features_may_have_half_precision(vit):
     values = encoder(kept).values
     assert values.dtype == torch.float32
     assert torch.allclose(values, encoder(pictures(3)).values, atol=1e-2)
-
-
-class Counting(PretrainedImageEncoder):
-    """Counts the batches that it computes."""
-
-    batches = 0
-
-    def features(self, image, mask=None):
-        self.batches += 1
-        return super().features(image, mask)
-
-
-def test_a_file_holds_the_features_of_these_weights_data_and_settings(vit, tmp_path):
-    file = tmp_path / "deep" / "features.safetensors"
-    encoder = Counting.from_pretrained(vit)
-    first = keep_features(encoder, pictures(2), file=file)
-    assert torch.equal(keep_features(encoder, pictures(2), file=file), first)
-    assert encoder.batches == 1 and [f.name for f in file.parent.iterdir()] == [
-        file.name
-    ]
-    other = keep_features(encoder, pictures(2, seed=9), file=file)
-    assert encoder.batches == 2 and not torch.equal(other, first)
-    keep_features(encoder, pictures(2, seed=9), file=file, dtype=torch.float16)
-    assert encoder.batches == 3
-    with torch.no_grad():
-        encoder.model.layernorm.weight[:2] = encoder.model.layernorm.weight[:2].flip(0)
-    keep_features(encoder, pictures(2, seed=9), file=file, dtype=torch.float16)
-    assert encoder.batches == 4
-    encoder.project, encoder.width = torch.nn.Linear(16, 3), 3  # behind what is kept
-    keep_features(encoder, pictures(2, seed=9), file=file, dtype=torch.float16)
-    assert encoder.batches == 4
-
-
-def test_a_damaged_file_of_features_is_made_again(vit, tmp_path):
-    file = tmp_path / "features.safetensors"
-    encoder = PretrainedImageEncoder.from_pretrained(vit)
-    first = keep_features(encoder, pictures(), file=file)
-    file.write_bytes(file.read_bytes()[:-9])
-    assert torch.equal(keep_features(encoder, pictures(), file=file), first)
-    assert torch.equal(load_file(file)["features"], first.flatten(0, 1))
-
-
-def test_photographs_tell_themselves_apart(vit, tmp_path):
-    for name, level in ("a.png", 10), ("b.png", 200):
-        Image.new("RGB", (40, 32), (level, 0, 0)).save(tmp_path / name)
-    files = [tmp_path / "a.png", tmp_path / "b.png"]
-    both = Photographs(files, [["a"], ["b"]], size=32)
-    encoder, file = Counting.from_pretrained(vit), tmp_path / "features"
-    kept = keep_features(encoder, both, file=file)
-    keep_features(encoder, both, file=file)
-    assert kept.shape[0] == 2 and encoder.batches == 1
-    keep_features(encoder, Photographs(files[::-1], [["b"], ["a"]], 32), file=file)
-    assert encoder.batches == 2
-    Image.new("RGB", (40, 32), (0, 77, 0)).save(files[0])
-    keep_features(encoder, Photographs(files[::-1], [["b"], ["a"]], 32), file=file)
-    assert encoder.batches == 3
 
 
 # ------------------------------------------------------------------ any encoder, any data
@@ -159,38 +102,6 @@ def test_features_of_the_items_of_a_data_set(vit):
         keep_features(encoder, data, "audio")
 
 
-def test_features_may_be_only_their_mean(vit, tmp_path):
-    encoder, file = PretrainedImageEncoder.from_pretrained(vit), tmp_path / "f"
-    whole = keep_features(encoder, pictures(3), file=file)
-    pooled = keep_features(encoder, pictures(3), pool=True, file=file)
-    assert pooled.shape == (3, 1, 16)
-    assert torch.allclose(pooled, whole.mean(1, keepdim=True), atol=1e-6)
-    assert encoder(pooled).values.shape == (3, 1, 16)
-
-
-def test_a_file_holds_features_of_several_lengths(bert, like_bert, tmp_path):
-    encoder, file = PretrainedTextEncoder.from_pretrained(bert), tmp_path / "text"
-    settings = {"modality": "text", "collate": Collate(like_bert), "file": file}
-    first = keep_features(encoder, ["a dog runs", "a"], **settings)
-    calls = []
-    encoder.model.register_forward_pre_hook(lambda *_: calls.append(1))
-    again = keep_features(encoder, iter(["a dog runs", "a"]), **settings)
-    assert not calls and [len(row) for row in again] == [5, 3]
-    assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
-    keep_features(encoder, ["a dog runs", "dog"], **settings)  # as long, another word
-    assert calls
-
-
-def test_another_encoder_of_the_book_is_not_taken_for_the_first(tmp_path):
-    file = tmp_path / "features"
-    kept = []
-    for seed, size in ((0, 32), (1, 32), (0, 64)):
-        torch.manual_seed(seed)
-        encoder = ConvImageEncoder(8, size=size)
-        kept.append(keep_features(encoder, pictures(2), file=file))
-    assert not torch.equal(kept[0], kept[1]) and not torch.equal(kept[0], kept[2])
-
-
 def test_the_features_of_photographs_keep_a_question_apart_from_its_picture(tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     photographs = Photographs([tmp_path / "a.png"], [["a dog", "dog"]], size=16)
@@ -200,10 +111,9 @@ def test_the_features_of_photographs_keep_a_question_apart_from_its_picture(tmp_
         keep_features(encoder, photographs, "text")
 
 
-def test_nothing_to_compute_features_of_is_an_error(vit, tmp_path):
+def test_nothing_to_compute_features_of_is_an_error(vit):
     encoder = PretrainedImageEncoder.from_pretrained(vit)
     with pytest.raises(ValueError, match="no items"):
         keep_features(encoder, [])
     with pytest.raises(ValueError, match="no items"):
-        keep_features(encoder, iter(()), file=tmp_path / "f")
-    assert not (tmp_path / "f").exists()
+        keep_features(encoder, iter(()))

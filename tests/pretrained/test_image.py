@@ -151,33 +151,6 @@ def test_usual_pictures_are_framed_as_before_the_bound(vit, shape):
     assert torch.equal(encoder._normalised(image), (expected - MEAN) / STD)
 
 
-@pytest.mark.slow
-def test_a_margin_is_cut_off_as_the_checkpoint_had_it(save, tmp_path):
-    make, config = SMALL_MAPS["mobilenet"]
-    folder = save(
-        make(config),
-        tmp_path / "saved",
-        image_processor_type="MobileNetV2ImageProcessor",
-        size={"shortest_edge": 40},
-        crop_size={"height": 32, "width": 32},
-        do_center_crop=True,
-    )
-    levels = (torch.nn.functional.avg_pool2d(pictures(1, 80), 9, 1, 4) * 255).byte()
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    expected = processor(levels[0].permute(1, 2, 0).numpy(), return_tensors="pt")
-    whole = PretrainedImageEncoder.from_pretrained(folder)
-    cut = PretrainedImageEncoder.from_pretrained(folder, resize=40)
-    assert (whole.size, whole.resize, cut.size, cut.resize) == (32, 32, 32, 40)
-    gap = (cut._normalised(levels / 255) - expected["pixel_values"]).abs() * STD * 255
-    assert gap.max() < 1.5
-    gap = (whole._normalised(levels / 255) - expected["pixel_values"]).abs()
-    assert (gap * STD * 255).max() > 5
-    again = PretrainedImageEncoder.from_pretrained(cut.save_pretrained(tmp_path / "o"))
-    assert again.resize == 40
-    with pytest.raises(ValueError, match="resize must be 32 or more, the size; got 31"):
-        PretrainedImageEncoder.from_pretrained(folder, resize=31)
-
-
 TOWER = {
     "hidden_size": 16,
     "num_hidden_layers": 2,

@@ -120,5 +120,5 @@ def test_another_kind_of_checkpoint_is_named(tmp_path):
         patch_size=8,
     )
     folder = saved(ViTModel(config), tmp_path / "vit")
-    with pytest.raises(ValueError, match="VideoMAE checkpoint is needed; got a 'vit'"):
+    with pytest.raises(ValueError, match="videomae checkpoint is needed; got a 'vit'"):
         PretrainedVideoEncoder.from_pretrained(folder)
