@@ -20,6 +20,9 @@ ROOT = book.ROOT
 NOTEBOOKS = book.notebooks()
 CHAPTERS = book.chapters()
 EXERCISES = ROOT / "chapters/exercises"
+PAGES = sorted(
+    p for p in (ROOT / "chapters").rglob("*.md") if ".ipynb_checkpoints" not in p.parts
+)
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -71,6 +74,30 @@ def test_a_chapter_opens_and_closes_as_all_do(path):
 @pytest.mark.parametrize("path", each(NOTEBOOKS))
 def test_nothing_is_left_to_do(path):
     assert not [cell.source for cell in read(path).cells if "TODO" in cell.source]
+
+
+@pytest.mark.parametrize("path", each(PAGES))
+def test_a_page_leads_somewhere_and_is_complete(path):
+    text = path.read_text(encoding="utf-8")
+    assert "TODO" not in text
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_front_page_and_each_part_list_their_chapters_in_order():
+    """Also in the table of contents: a chapter, then its exercises."""
+    listed = pages()
+    front = (ROOT / "chapters/index.md").read_text(encoding="utf-8")
+    links = re.findall(r"^- \[[^\]]+\]\((\d-[^)]+)\.ipynb\)", front, re.MULTILINE)
+    names = [p.relative_to(ROOT / "chapters").with_suffix("") for p in CHAPTERS]
+    assert links == [name.as_posix() for name in names]
+    for name in names:
+        part = (ROOT / "chapters" / name.parent / "index.md").read_text("utf-8")
+        assert re.search(
+            rf"^\| \[[^\]]+\]\({name.name}\.ipynb\) \|", part, re.MULTILINE
+        )
+        at = listed.index(f"chapters/{name.as_posix()}")
+        assert listed[at + 1] == f"chapters/exercises/{name.name}"
 
 
 @pytest.mark.parametrize("path", each(CHAPTERS))
@@ -133,9 +160,9 @@ def test_the_glossary_is_in_order_and_names_chapters_that_use_the_term():
 def test_every_page_is_in_the_table_of_contents_and_the_other_way_round():
     listed = pages()
     assert len(listed) == len(set(listed))
-    there = {p.with_suffix("") for p in NOTEBOOKS}
-    texts = (ROOT / "chapters").rglob("*.md")
-    there |= {p.with_suffix("") for p in texts if ".ipynb_checkpoints" not in p.parts}
+    shown = (p for p in NOTEBOOKS if p.parent.name != "solutions")  # inside exercises
+    there = {p.with_suffix("") for p in shown}
+    there |= {p.with_suffix("") for p in PAGES}
     assert {ROOT / page for page in listed} == there
 
 

@@ -1,141 +1,144 @@
 """Draw the picture of the front page: python tools/front_picture.py
 
-A scene, the tokens of its picture, and its sentence, all three made by the package: the
-colour of each field is the mean of the rendered picture there, and the words come from
-``describe``. The greys are readable on light and on dark pages.
+One scene in four modalities, an encoder for each, the tokens, their fusion, a head that
+says the sentence, and the loss. What is shown is made by the package: tokens of pictures
+have the mean colour of their field, those of speech the loudness of their piece. There
+are two forms, a wide one, and a narrow one for phones. Text takes the colour of the page.
 """
 
 import math
 from html import escape
 from pathlib import Path
 
-from mmbook.world import COLOURS, SIZES, Scene, Thing, describe, render
-
-TARGET = Path(__file__).parent.parent / "_static/front.svg"
-SCENE = Scene(
-    (
-        Thing("circle", "red", "big", 0.60, 0.31),
-        Thing("square", "blue", "small", 0.36, 0.76),
-    )
+from front_parts import (
+    GREEN,
+    SCENE,
+    arrow,
+    bars,
+    cards,
+    clip,
+    colour,
+    loud,
+    means,
+    picture,
+    square,
+    text,
+    wave,
+    words,
 )
-INK, GROUND, FIELDS = "#767676", "#ededed", 6
+
+from mmbook.world import describe
+
+STATIC = Path(__file__).parent.parent / "_static"
 FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif"
+STYLE = (
+    "<style>svg{color:#24292f}@media(prefers-color-scheme:dark){svg{color:#e6e6e6}}"
+    "</style>"
+)
+TOPS = (30, 102, 166, 234)  # of the four rows
+MIDDLES = (58, 124, 188, 256)
+BLUE, ORANGE = "#4f7fe0", "#d9730d"  # 3:1 on light and on dark
 
 
-def colour(rgb) -> str:
-    """A colour in [0, 1] as a web colour."""
-    return "#" + "".join(f"{round(255 * float(v)):02x}" for v in rgb)
-
-
-def thing(what: Thing, left: float, top: float, side: float) -> str:
-    """One thing of the scene, drawn in a square of the given side."""
-    x, y, r = left + side * what.x, top + side * what.y, side * SIZES[what.size]
-    fill = colour(COLOURS[what.colour])
-    if what.shape == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="{fill}"/>'
-    a = 0.85 * r
+def inputs() -> str:
+    """The four modalities, 120 wide."""
     return (
-        f'<rect x="{x - a:.1f}" y="{y - a:.1f}" width="{2 * a:.1f}" '
-        f'height="{2 * a:.1f}" fill="{fill}"/>'
+        picture(SCENE, 0, 32, TOPS[0], 56)
+        + wave(0, TOPS[1], 120, 44)
+        + clip(0, TOPS[2] + 3)
+        + text(60, TOPS[3] + 14, "“a big red circle", 13)
+        + text(60, TOPS[3] + 32, "above a small …”", 13)
     )
 
 
-def picture(left: float, top: float, side: float) -> str:
-    """The scene as a picture."""
-    shapes = "".join(thing(what, left, top, side) for what in SCENE.things)
+def encoders(x: float) -> str:
+    """One for each modality: a funnel between its input and its tokens."""
+    funnel = "M{x} {a}l28 9v26l-28 9z"
+    paths = "".join(funnel.format(x=x, a=middle - 22) for middle in MIDDLES)
     return (
-        f'<rect x="{left}" y="{top}" width="{side}" height="{side}" rx="6" '
-        f'fill="{GROUND}"/>{shapes}'
+        f'<path d="{paths}" fill="currentColor" fill-opacity=".12" '
+        'stroke="currentColor" stroke-width="1.5" stroke-linejoin="round"/>'
     )
 
 
-def tokens(left: float, top: float, side: float) -> str:
-    """One square for each token, in the mean colour of its field."""
-    image = render([SCENE], size=48, noise=0)[0]  # (3, H, W)
-    means = image.unflatten(1, (FIELDS, -1)).unflatten(3, (FIELDS, -1)).mean((2, 4))
-    step = side / FIELDS
-    return "".join(
-        f'<rect x="{left + step * column + 1.5:.1f}" y="{top + step * row + 1.5:.1f}" '
-        f'width="{step - 3:.1f}" height="{step - 3:.1f}" rx="4" '
-        f'fill="{colour(means[:, row, column])}"/>'
-        for row in range(FIELDS)
-        for column in range(FIELDS)
-    )
+def tokens(x: float) -> str:
+    """What the encoders make, 110 wide: one square for each token."""
+    drawn = ""
+    for row, line in enumerate(means(SCENE, 0, 6)):
+        for column, fill in enumerate(line):
+            drawn += square(x + 28 + 9 * column, TOPS[0] + 1 + 9 * row, 8, colour(fill))
+    for place, level in enumerate(loud(10)):
+        drawn += square(x + 11 * place, MIDDLES[1] - 5, 10, GREEN, 0.25 + 0.75 * level)
+    for frame, progress in enumerate((0, 0.5, 1)):
+        for row, line in enumerate(means(SCENE, progress, 3)):
+            for column, fill in enumerate(line):
+                left = x + 38 * frame + 11 * column
+                drawn += square(left, MIDDLES[2] - 16 + 11 * row, 10, colour(fill))
+    for place, _ in enumerate(words()):
+        drawn += square(x + 12 * place, MIDDLES[3] - 5, 10, ORANGE, 0.85)
+    return drawn
 
 
-def sentence(left: float, top: float, width: float) -> str:
-    """The words, each on its card; a word for a colour is underlined in it."""
-    cards, x, y = [], left, top
-    for word in describe(SCENE).split():
-        wide = 8 * len(word) + 14
-        if x + wide > left + width:
-            x, y = left, y + 40
-        line = colour(COLOURS[word]) if word in COLOURS else "none"
-        cards.append(
-            f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="32" rx="6" '
-            f'fill="{INK}" fill-opacity=".12"/>'
-            f'<path d="M{x + 7:.1f} {y + 26}h{wide - 14:.1f}" stroke="{line}" '
-            f'stroke-width="2.5"/>'
-            f'<text x="{x + wide / 2:.1f}" y="{y + 20}" font-size="15" '
-            f'text-anchor="middle" fill="{INK}">{escape(word)}</text>'
-        )
-        x += wide + 6
-    return "".join(cards)
-
-
-def meeting(x: float, y: float, r: float) -> str:
-    """Fusion: three rings that overlap."""
+def fusion(x: float, y: float, r: float = 21) -> str:
+    """Three rings that overlap."""
     rings = ""
-    for number, name in enumerate(("blue", "green", "orange")):
-        angle = 2 * math.pi * number / 3 - math.pi / 2
+    for place, stroke in enumerate((BLUE, GREEN, ORANGE)):
+        angle = 2 * math.pi * place / 3 - math.pi / 2
         rings += (
             f'<circle cx="{x + 0.55 * r * math.cos(angle):.1f}" '
-            f'cy="{y + 0.55 * r * math.sin(angle):.1f}" r="{r:.1f}" fill="none" '
-            f'stroke="{colour(COLOURS[name])}" stroke-width="3"/>'
+            f'cy="{y + 0.55 * r * math.sin(angle):.1f}" r="{r}" fill="none" '
+            f'stroke="{stroke}" stroke-width="3"/>'
         )
     return rings
 
 
-def arrow(x: float, y: float, length: float = 26) -> str:
-    """From left to right."""
-    return (
-        f'<path d="M{x} {y}h{length}m-7 -6l7 6l-7 6" fill="none" stroke="{INK}" '
-        'stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/>'
-    )
-
-
-def name(x: float, text: str) -> str:
-    """What stands under a part."""
-    return (
-        f'<text x="{x}" y="190" font-size="14" text-anchor="middle" '
-        f'fill="{INK}">{text}</text>'
-    )
-
-
-def draw() -> str:
-    """The whole picture as SVG."""
-    title = f"A picture becomes tokens, and the tokens a sentence: {describe(SCENE)}"
+def wide() -> str:
+    """All five steps in a row."""
+    middle = 156
+    lines = "".join(f"M302 {y}C326 {y} 322 {middle} 340 {middle}" for y in MIDDLES)
     parts = [
-        picture(2, 8, 156),
-        name(80, "any modality"),
-        arrow(170, 86),
-        tokens(206, 8, 156),
-        name(284, "tokens"),
-        arrow(372, 86),
-        meeting(444, 90, 24),
-        name(444, "fusion"),
-        arrow(490, 86),
-        sentence(530, 30, 190),
-        name(616, "head"),
-    ]
+        *(text(x, 14, name, 13, bold=True) for x, name in (
+            (46, "any modality"), (152, "encoders"), (234, "tokens"),
+            (384, "fusion"), (520, "head"), (690, "loss"))),
+        inputs(), encoders(138), tokens(182),
+        f'<path d="{lines}" fill="none" stroke="currentColor" stroke-width="1.5" '
+        'stroke-opacity=".6"/>',
+        fusion(384, middle), arrow(422, middle), cards(456, 98, 140),
+        arrow(602, middle), bars(640, 100, 110),
+    ]  # fmt: skip
+    return whole(parts, 760, 286)
+
+
+def narrow() -> str:
+    """The same from top to bottom."""
+    parts = [
+        *(text(x, 14, name, 14, bold=True) for x, name in (
+            (60, "any modality"), (166, "encoders"), (270, "tokens"))),
+        inputs(), encoders(152), tokens(214),
+        arrow(175, 288, down=True), text(60, 362, "fusion", 14, bold=True),
+        fusion(175, 358), arrow(175, 396, down=True),
+        text(60, 480, "head", 14, bold=True), cards(110, 436, 226),
+        arrow(175, 532, down=True), text(60, 626, "loss", 14, bold=True),
+        bars(125, 574, 120),
+    ]  # fmt: skip
+    return whole(parts, 350, 700)
+
+
+def whole(parts: list[str], width: int, height: int) -> str:
+    """The file."""
+    title = (
+        "Five steps: any modality, tokens, fusion, head, loss. The head says: "
+        f"{describe(SCENE)}"
+    )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 200" role="img" '
-        f'font-family="{FONT}"><title>{escape(title)}</title>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'role="img" font-family="{FONT}"><title>{escape(title)}</title>{STYLE}\n'
         + "\n".join(parts)
         + "\n</svg>\n"
     )
 
 
 if __name__ == "__main__":
-    TARGET.write_text(draw(), encoding="utf-8")
-    print(TARGET.name, "drawn")
+    for name, drawn in (("front.svg", wide()), ("front/narrow.svg", narrow())):
+        (STATIC / name).write_text(drawn, encoding="utf-8", newline="\n")
+        print(name, "drawn")

@@ -1,4 +1,4 @@
-"""Begin a chapter: notebook, exercises, table of contents, glossary.
+"""Begin a chapter: notebook, exercises, table of contents, lists of chapters, glossary.
 
     python tools/new.py 6.1 "Image captioning"
     python tools/new.py 6.1 "Image captioning" --terms "caption=描述, beam search=束搜索"
@@ -23,6 +23,9 @@ from setup_cell import needed, setup_cell
 TEMPLATES = Path(__file__).parent / "templates"
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENTRY = re.compile(r"      - file: (\S+)")
+LISTED = re.compile(
+    r"(?:\| |- )\[([1-9])\.([1-9]\d*) "
+)  # a chapter in a list of chapters
 
 
 def slug(title: str) -> str:
@@ -63,16 +66,28 @@ def with_entry(toc: str, caption: str, entry: str) -> str:
     return "\n".join([*lines[:at], *entry.split("\n"), *lines[at:]])
 
 
-def with_part(toc: str, part: str) -> str:
+def with_part(toc: str, part: str, folder: str) -> str:
     """The table of contents with one more part, such as "6 Applications", in order."""
     lines = toc.split("\n")
     captions = [
         (i, x[13:]) for i, x in enumerate(lines) if x.startswith("  - caption: ")
     ]
     at = next(i for i, caption in captions if not "0" < caption[0] < part[0])
-    return "\n".join(
-        [*lines[:at], f"  - caption: {part}", "    chapters:", *lines[at:]]
-    )
+    page = f"      - file: chapters/{folder}/index\n        title: Overview"
+    new = [f"  - caption: {part}", "    chapters:", page]
+    return "\n".join([*lines[:at], *new, *lines[at:]])
+
+
+def with_line(text: str, line: str, new: tuple[int, int], head: str = "") -> str:
+    """A list of chapters with one more line, in order; ``head`` opens a part's list."""
+    lines = text.split("\n")
+    listed = [(i, LISTED.match(x)) for i, x in enumerate(lines)]
+    places = [(i, (int(found[1]), int(found[2]))) for i, found in listed if found]
+    own = [(i, place) for i, place in places if place[0] == new[0]]
+    before = [i for i, place in own or places if place < new]
+    at = before[-1] + 1 if before else own[0][0]
+    opening = [] if own else ["", head, ""]
+    return "\n".join([*lines[:at], *opening, line, *lines[at:]])
 
 
 def part_of(toc: str, digit: str, name: str) -> str:
@@ -96,14 +111,32 @@ def with_terms(glossary: str, terms: dict[str, str], where: str) -> str:
 
 
 def entries(toc: str, caption: str, words: dict[str, str]) -> str:
-    """The table of contents with the chapter, its exercises and their solutions."""
-    indent, exercises = "      - file: chapters", f"exercises/{words['name']}"
-    chapter = f"{indent}/{words['folder']}/{words['name']}"
-    below = f"        sections:\n    {indent}/exercises/solutions/{words['name']}"
+    """The table of contents with the chapter, and its exercises below it."""
+    indent = "      - file: chapters"
+    chapter = (
+        f"{indent}/{words['folder']}/{words['name']}\n        sections:\n"
+        f"    {indent}/exercises/{words['name']}\n            title: Exercises"
+    )
     if f"  - caption: {caption}\n" not in toc:
-        toc = with_part(toc, caption)
-    toc = with_entry(toc, caption, chapter)
-    return with_entry(toc, "Exercises", f"{indent}/{exercises}\n{below}")
+        toc = with_part(toc, caption, words["folder"])
+    return with_entry(toc, caption, chapter)
+
+
+def lists(caption: str, words: dict[str, str]) -> dict[Path, str]:
+    """The front page and the page of the part, with a line for the chapter."""
+    front, part = (ROOT / "chapters" / x for x in ("index.md", words["folder"]))
+    page, new = part / "index.md", number(Path(words["name"]))
+    link = "[{number} {title}]({{}}{name}.ipynb)".format(**words)
+    line = f"- {link.format(words['folder'] + '/')}: TODO"
+    head = f"**[{caption}]({words['folder']}/index.md)**"
+    row = f"| {link.format('')} | TODO |"
+    if page.exists():
+        text = with_line(page.read_text(encoding="utf-8"), row, new)
+    else:
+        digit, _, name = caption.partition(" ")
+        text = template("part.md", digit=digit, part=name.lower(), row=row)
+    shown = with_line(front.read_text(encoding="utf-8"), line, new, head)
+    return {front: shown, page: text}
 
 
 def files(
@@ -126,6 +159,7 @@ def files(
         pages / folder / f"{name}.ipynb": normalised(nbformat.writes(begun)),
         pages / f"exercises/sources/{name}.py": template("exercises.txt", **words),
         toc: entries(contents, caption, words),
+        **lists(caption, words),
         glossary: rows,
     }
 

@@ -160,8 +160,18 @@ def _output(output):
         if "image/svg+xml" in data:
             for pattern, instead in SVG_VOLATILE:
                 data["image/svg+xml"] = pattern.sub(instead, data["image/svg+xml"])
-        output.metadata = nbformat.from_dict({})
+        output.metadata = nbformat.from_dict(_said_of_figure(output.metadata))
     return output
+
+
+def _said_of_figure(metadata: dict) -> dict:
+    """Caption and alternative text, which the site shows; nothing else is kept."""
+    kept = {
+        kind: {key: said[key] for key in ("alt", "caption") if key in said}
+        for kind, said in metadata.items()
+        if kind.startswith("image/")
+    }
+    return {kind: said for kind, said in kept.items() if said}
 
 
 def main() -> int:

@@ -71,9 +71,24 @@ def test_widths_are_those_of_the_font_that_draws(chinese_font):
 def test_without_a_font_one_warning_names_all_characters(monkeypatch):
     monkeypatch.setitem(STYLE, "font.family", ["DejaVu Sans"])
     with pytest.warns(UserWarning) as caught:
-        plots.draw_flow(["红色", "红圆"]).to_bytes()
+        plots.draw_flow(["红色", "红圆"]).to_bytes("png")
     (only,) = caught
     assert "no installed font has 圆红色: install one" in str(only.message)
+
+
+def test_without_a_font_svg_needs_no_warning_because_the_reader_has_one(monkeypatch):
+    monkeypatch.setitem(STYLE, "font.family", ["DejaVu Sans"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        svg = plots.plot_comparison({"红色": [0.5]}, "红圆").to_bytes().decode()
+    assert ">红色</text>" in svg
+
+
+def test_without_a_font_chinese_is_as_wide_as_high(monkeypatch):
+    monkeypatch.setattr(text, "CHINESE_FONTS", ())
+    text.text_width.cache_clear()
+    assert text.text_width("红" * 10, 7.2) == pytest.approx(1.0, rel=0.02)
+    text.text_width.cache_clear()
 
 
 def test_other_warnings_of_a_drawing_are_kept():

@@ -21,9 +21,10 @@ QUIET = (
 
 
 def pages() -> list[str]:
-    """Addresses of the pages of the book, relative to its root; not those of the source."""
+    """Addresses of the pages of the book, relative to its root; neither redirects nor source."""
     found = sorted(BUILT.glob("chapters/**/*.html"))
-    return [path.relative_to(BUILT).as_posix() for path in found]
+    kept = [path for path in found if "http-equiv" not in path.read_text("utf-8")[:999]]
+    return [path.relative_to(BUILT).as_posix() for path in kept]
 
 
 def pytest_generate_tests(metafunc):

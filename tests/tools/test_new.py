@@ -1,5 +1,6 @@
 """A new chapter begins in the form that all have, and nothing that is there is lost."""
 
+import re
 import sys
 
 import pytest
@@ -13,13 +14,18 @@ import new  # noqa: E402
 import normalise  # noqa: E402
 import run  # noqa: E402
 
-GLOSSARY = "chapters/appendix/glossary.md"
+ORIGINAL = book.ROOT
+GLOSSARY, FRONT = "chapters/appendix/glossary.md", "chapters/index.md"
+PARTS = [
+    path.relative_to(book.ROOT).as_posix()
+    for path in (book.ROOT / "chapters").glob("[1-9]-*/index.md")
+]
 
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """The table of contents and the glossary in a folder of their own."""
-    for name in ("_toc.yml", "pyproject.toml", GLOSSARY):
+    for name in ("_toc.yml", "pyproject.toml", GLOSSARY, FRONT, *PARTS):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((book.ROOT / name).read_bytes())
     for module in (new, build_site, book, exercises):
@@ -58,10 +64,12 @@ def test_a_chapter_brings_a_notebook_exercises_and_entries(copy, monkeypatch):
     after = build_site.pages()
     assert [listed for listed in after if listed in before] == before
     assert set(after) - set(before) == {
+        "chapters/9-questions/index",
         f"chapters/9-questions/{name}",
         f"chapters/exercises/{name}",
-        f"chapters/exercises/solutions/{name}",
     }
+    at = after.index(f"chapters/9-questions/{name}")
+    assert after[at + 1] == f"chapters/exercises/{name}"
 
 
 def test_entries_stand_in_the_order_of_the_numbers(copy, monkeypatch):
@@ -70,17 +78,31 @@ def test_entries_stand_in_the_order_of_the_numbers(copy, monkeypatch):
         begin(monkeypatch, chapter, "B")
     listed = [page for page in build_site.pages() if "/9-questions/" in page]
     assert [page.split("/")[-1] for page in listed] == [
+        "index",
         "91_b",
         "92_b",
         "93_b",
         "910_b",
         "911_b",
     ]
+    for page in ("chapters/9-questions/index.md", FRONT):
+        numbers = re.findall(r"\[(9\.\d+) B\]", (copy / page).read_text("utf-8"))
+        assert numbers == ["9.1", "9.2", "9.3", "9.10", "9.11"]
     toc = (copy / "_toc.yml").read_text(encoding="utf-8")
     captions = [line for line in toc.split("\n") if "caption: " in line]
     assert captions.index("  - caption: 9 Questions") + 1 == captions.index(
-        "  - caption: Exercises"
+        "  - caption: Appendix"
     )
+
+
+def test_a_chapter_comes_into_the_list_of_its_part(copy, monkeypatch):
+    begin(monkeypatch, "5.7", "B")
+    for page, folder in (("chapters/5-practice/index.md", ""), (FRONT, "5-practice/")):
+        old = (ORIGINAL / page).read_text("utf-8").split("\n")
+        new = (copy / page).read_text("utf-8").split("\n")
+        (added,) = [line for line in new if line not in old]
+        assert f"[5.7 B]({folder}57_b.ipynb)" in added
+        assert "[5.2 " in new[new.index(added) - 1]
 
 
 def test_terms_come_into_the_glossary_in_order_and_once(copy, monkeypatch):

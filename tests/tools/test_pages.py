@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("sphinx", reason="needs the extra book")
 nbformat = pytest.importorskip("nbformat", reason="needs the extra lab")
-from web import cells, formulas, head, meta  # noqa: E402
+from web import cells, formulas, head, media, meta  # noqa: E402
 
 SVG = [{"output_type": "display_data", "data": {"image/svg+xml": "<svg/>"}}]
 
@@ -152,3 +152,14 @@ def test_a_description_is_cut_at_a_sentence(monkeypatch):
     assert meta.first_sentences(
         publish_doctree(f"Title\n=====\n\nShort.\n\n{long}")
     ) == ("This is a first sentence which is long enough to stand alone here.")
+
+
+def test_media_lie_in_files_of_their_own_and_other_pictures_stay():
+    written = {}
+    sound, picture = "data:audio/wav;base64,AAEC", "data:image/png;base64,AAEC"
+    page = f'<audio controls src="{sound}"></audio><img src="{picture}">' * 2
+    text = media.carried_out(page, "../", written.__setitem__)
+    assert [*written.values()] == [b"\0\1\2"]
+    assert (
+        text.count(f'src="../_media/{next(iter(written))}"') == text.count(picture) == 2
+    )

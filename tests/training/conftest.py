@@ -29,7 +29,8 @@ def processes(tmp_path_factory):
     path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(HERE / "processes.py"), str(folder)],
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": f"{torch.get_num_threads()}"},
+        env=os.environ
+        | {"PYTHONPATH": path, "OMP_NUM_THREADS": f"{torch.get_num_threads()}"},
         stderr=subprocess.PIPE,
         text=True,
         timeout=300,

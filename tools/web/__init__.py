@@ -4,9 +4,35 @@ The notebooks stay as they are; what the site shows differently is made here, wh
 built. ``_config.yml`` names this folder, so a plain ``jupyter-book build`` has it, too.
 """
 
-from . import cells, formulas, head, meta, reading
+from . import (
+    cells,
+    exercises,
+    figures,
+    formulas,
+    glossary,
+    head,
+    media,
+    meta,
+    navigation,
+    reading,
+    search,
+    source,
+)
 
-PARTS = (reading, cells, formulas, meta, head)
+PARTS = (
+    reading,
+    cells,
+    formulas,
+    meta,
+    head,
+    media,
+    source,
+    glossary,
+    search,
+    exercises,
+    navigation,
+    figures,
+)
 
 
 def setup(app):

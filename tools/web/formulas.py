@@ -91,7 +91,7 @@ def block(self, node):
     """A displayed formula: its parts, and its number at the right."""
     parts, number = pieces(node.astext())
     inner = "".join(f"<span>{drawn(part, True)}</span>" for part in parts if part)
-    inner = f'<div class="parts" tabindex="0">{inner}</div>'
+    inner = f'<div class="parts" tabindex="0" role="group" aria-label="formula">{inner}</div>'
     if number:
         inner += f'<span class="number">({html.escape(number)})</span>'
     self.body.append(f'<div class="display-formula">{inner}</div>')

@@ -26,7 +26,7 @@ CHANGES = (  # what finished pages have, and what they shall have
     ),
     (re.compile(r'<script data-cfasync="false">.*?</script>', re.S), FIRST),
     (re.compile(r'\s*<script src="[^"]*fontawesome[^"]*"></script>'), ""),
-    (re.compile(r'\s*<link rel="preload" as="font"[^>]*(?:brands|regular)[^>]*>'), ""),
+    (re.compile(r'\s*<link rel="preload" as="font"[^>]*>'), ""),
     (re.compile(r'data-default-mode=""'), 'data-default-mode="auto"'),
 )
 VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')

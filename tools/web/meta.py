@@ -15,6 +15,20 @@ from docutils import nodes
 ROOT = Path(__file__).parent.parent.parent
 CARD = "_static/card.png"
 BOOK = "Multimodal large models"
+SILENT = ("404.html", "search.html", "genindex.html")  # no page to be found
+MAP = """<?xml version="1.0" encoding="UTF-8"?>
+<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
+{}</urlset>
+"""
+LOST = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Page not found</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>:root {{ color-scheme: light dark }}
+body {{ font: 1.1rem/1.6 Georgia, serif; max-width: 34rem; margin: 15vh auto; padding: 1rem }}
+</style></head><body><main><h1>There is no such page</h1>
+<p>It may have been moved. <a href="{}">Go to the front page of the book</a>, where all
+chapters are listed.</p></main></body></html>
+"""
 NAMED = ("torch", "transformers")  # the versions that the stamp tells
 NUMBER = re.compile(r"(?:^|/)(\d)(\d+)_\w+$")
 
@@ -25,6 +39,9 @@ def configure(app, config) -> None:
     if "OWNER" in options.get("repository_url", ""):
         for name in ("use_repository_button", "use_issues_button", "launch_buttons"):
             options.pop(name, None)
+    elif not config.html_baseurl:
+        owner, name = options["repository_url"].rstrip("/").split("/")[-2:]
+        config.html_baseurl = f"https://{owner}.github.io/{name}/"
 
 
 def describe(app, page, template, context, doctree) -> None:
@@ -121,7 +138,23 @@ def _runs() -> dict[str, dict]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
+def finish(app, failed) -> None:
+    """Write a map of the site for search engines, if it has an address, and a 404 page."""
+    if failed or app.builder.name != "html":
+        return
+    base, folder = app.config.html_baseurl, Path(app.outdir)
+    (folder / "404.html").write_text(LOST.format(base or "/"), encoding="utf-8")
+    if base:
+        found = sorted(page.relative_to(folder) for page in folder.rglob("*.html"))
+        shown = [p.as_posix() for p in found if p.name not in SILENT]
+        entries = "".join(f"<url><loc>{base}{page}</loc></url>\n" for page in shown)
+        (folder / "sitemap.xml").write_text(MAP.format(entries), encoding="utf-8")
+        robots = f"User-agent: *\nSitemap: {base}sitemap.xml\n"
+        (folder / "robots.txt").write_text(robots, encoding="utf-8")
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("build-finished", finish)
     app.connect("config-inited", configure, priority=100)
     app.connect("html-page-context", describe, priority=950)

@@ -1,32 +1,37 @@
 """The look of the book's figures: readable on light and on dark pages alike.
 
-Figures are transparent. Text and axes are of one grey that is readable on white and on
-near-black; the colours of lines can be told apart on both, also by the colour-blind, and
-nothing is said by colour alone. Curves are SVG, pictures PNG, both equal to the byte
-whenever the same data is drawn again.
+Figures are transparent SVG with text that can be selected; pictures stand in them with
+their own pixels. The same data gives the same bytes. The colours can be told apart, also
+by the colour-blind, and nothing is said by colour alone; one method has one colour in
+the whole book (:func:`colour_of`). The site lightens them on dark pages.
 
 Each function returns a :class:`Plot`, which a notebook shows if it is the last line of a
-cell. For figures of your own call ``use_style()`` once, then ``subplots()``. Importing
-this module changes no setting.
+cell; ``.caption("…")`` says what is seen. For figures of your own call ``use_style()``
+once, then ``subplots()``. Importing this module changes no setting.
 """
 
-from .curves import plot_comparison, plot_history
-from .diagrams import draw_flow, draw_graph
-from .fusions import draw_fusions
-from .pictures import show_attention, show_clips, show_images
-from .style import (
+from .clips import show_clips
+from .colours import (
     BLUE,
+    BROWN,
     COLOURS,
+    INDIGO,
     INK,
     MAGENTA,
     MARKERS,
+    METHODS,
+    OLIVE,
     TEAL,
-    TILES,
     VERMILION,
     VIOLET,
-    WIDTH,
-    Plot,
-    subplots,
-    use_style,
+    colour_of,
+    colours_of,
+    look_of,
 )
+from .curves import plot_comparison, plot_history
+from .diagrams import draw_flow, draw_graph
+from .figure import Plot, subplots
+from .fusions import draw_fusions
+from .pictures import show_attention, show_images
+from .style import TILES, WIDTH, use_style
 from .tables import Table, plot_confusion, plot_matrix, table

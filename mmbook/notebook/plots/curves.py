@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib import ticker
 
-from .style import BLUE, COLOURS, INK, MARKERS, VERMILION, WIDTH, Plot, styled, subplots
+from .colours import BLUE, COLOURS, INK, MARKERS, VERMILION, colours_of
+from .describing import listed, sentences, shortened
+from .figure import Plot
+from .style import LEAST, NARROW, WIDTH, styled
 
 
 @styled
@@ -23,11 +27,23 @@ def plot_history(history) -> Plot:
     """
     if not history.steps:
         raise ValueError("nothing to plot: the history has no steps")
+    figure = _training(history, WIDTH)
+    figure.narrower = lambda: _training(history, NARROW)
+    return figure
+
+
+def _training(history, width: float) -> Plot:
+    """A training run; the metrics stand beside the loss, or below it."""
     validated = _validated(history.validations)
     validation_loss = validated.pop("loss", None)
-    figure = Plot(figsize=(WIDTH, 2.9), layout="constrained")
-    ratios = {"width_ratios": [3, 2]} if validated else {}
-    grid = figure.add_gridspec(2, 2 if validated else 1, height_ratios=[4, 1], **ratios)
+    wide, more = width > NARROW, bool(validated)
+    figure = Plot(
+        figsize=(width, 2.9 if wide else 2.9 + 2 * more), layout="constrained"
+    )
+    if wide and more:
+        grid = figure.add_gridspec(2, 2, height_ratios=[4, 1], width_ratios=[3, 2])
+    else:
+        grid = figure.add_gridspec(2 + more, 1, height_ratios=[4, 1, 4][: 2 + more])
     loss, rate = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
     steps = np.array([record["step"] + 1 for record in history.steps])
     _draw_loss(loss, steps, np.array(history["loss"]), validation_loss)
@@ -36,7 +52,7 @@ def plot_history(history) -> Plot:
     for axes in (loss, rate):
         axes.set_xlim(0, steps[-1] * 1.01)
     if validated:
-        _draw_metrics(figure.add_subplot(grid[:, 1]), validated)
+        _draw_metrics(figure.add_subplot(grid[:, 1] if wide else grid[2, 0]), validated)
     return figure
 
 
@@ -138,37 +154,74 @@ def plot_comparison(
         )
     everything = np.concatenate([*values.values(), np.array([0.0, chance or 0.0])])
     inside = everything.min() >= 0 and everything.max() <= 1
-    low, high = limits or ((0.0, 1.0) if inside else _limits(everything))
-    figure, axes = subplots(height=0.62 + 0.36 * len(values))
-    for row, seeds in enumerate(values.values()):
-        _draw_seeds(axes, row, seeds, low, number)
+    limits = limits or ((0.0, 1.0) if inside else _limits(everything))
+    given = (values, label, chance, limits, number)
+    figure = _compared(*given, WIDTH)
+    figure.narrower = lambda: _compared(*given, NARROW)
+    figure.says = _said(values, label, chance, number)
+    return figure
+
+
+def _compared(values: dict, label, chance, limits, number, width: float) -> Plot:
+    """A row for each method; its name stands before the bar, or above it."""
+    wide, last = width > NARROW, len(values) - 0.5
+    figure = Plot(
+        figsize=(width, 0.62 + (0.36 if wide else 0.5) * len(values)),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    colours = colours_of(values)
+    for row, (name, seeds) in enumerate(values.items()):
+        half = 0.3 if wide else 0.24
+        _draw_seeds(axes, row, seeds, (limits[0], half), number, colours[name])
+        if not wide:
+            at: dict[str, Any] = {
+                "xy": (0, row - 0.31),
+                "xycoords": ("axes fraction", "data"),
+            }
+            axes.annotate(name, size=LEAST, va="bottom", **at)
     if chance is not None:
-        _draw_chance(axes, chance)
-    axes.set_yticks(range(len(values)), list(values))
-    axes.set(xlim=(low, high), ylim=(len(values) - 0.5, -0.5), xlabel=label)
+        _draw_chance(axes, chance, None if wide else len(values))
+    axes.set_yticks(range(len(values)), list(values) if wide else [""] * len(values))
+    axes.set(xlim=limits, ylim=(last, -0.5 if wide else -0.75), xlabel=label)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     return figure
 
 
-def _draw_seeds(axes, row: int, seeds: np.ndarray, low: float, number: str) -> None:
+def _said(values: dict, label: str, chance: float | None, number: str) -> str:
+    """The comparison in words."""
+    means = [f"{name} {_mean(seeds, number)}" for name, seeds in values.items()]
+    end = "" if chance is None else f"Chance: {number.format(chance)}"
+    start = f"Bars, {label}: "
+    return shortened(sentences([start + listed(means, 360 - len(start)), end]))
+
+
+def _mean(seeds: np.ndarray, number: str) -> str:
+    """Mean and standard deviation."""
+    text = number.format(seeds.mean())
+    return text + (" ± " + number.format(seeds.std(ddof=1)) if len(seeds) > 1 else "")
+
+
+def _draw_seeds(axes, row: int, seeds, bar: tuple, number: str, colour: str) -> None:
     """One method: a bar for the mean, a dot for each seed, and the mean as a number."""
-    colour = COLOURS[row % len(COLOURS)]
-    axes.barh(row, seeds.mean() - low, 0.6, low, color=colour, alpha=0.3)
-    axes.plot([seeds.mean()] * 2, [row - 0.3, row + 0.3], color=colour)
+    low, half = bar
+    axes.barh(row, seeds.mean() - low, 2 * half, low, color=colour, alpha=0.3)
+    axes.plot([seeds.mean()] * 2, [row - half, row + half], color=colour)
     dots = {"color": colour, "markersize": 4, "clip_on": False}
     axes.plot(seeds, row + _jitter(len(seeds)), "o", **dots)
-    text = number.format(seeds.mean())
-    if len(seeds) > 1:
-        text += " ± " + number.format(seeds.std(ddof=1))
     coordinates = ("axes fraction", "data")
-    axes.annotate(text, (1.02, row), xycoords=coordinates, va="center_baseline")
+    style = {"xycoords": coordinates, "va": "center_baseline"}
+    axes.annotate(_mean(seeds, number), (1.02, row), **style)
 
 
-def _draw_chance(axes, chance: float) -> None:
-    """A dashed line, with its name above."""
+def _draw_chance(axes, chance: float, rows: int | None) -> None:
+    """A dashed line, with its name above; over the bars only, if their rows are given."""
     line = {"zorder": 1.5, "color": INK, "linestyle": (0, (4, 3)), "linewidth": 1.2}
-    axes.axvline(chance, **line)
+    if rows is None:
+        axes.axvline(chance, **line)
+    for row in range(rows or 0):
+        axes.plot([chance] * 2, [row - 0.24, row + 0.24], **line)
     above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
     coordinates = ("data", "axes fraction")
     axes.annotate("chance", (chance, 1), xycoords=coordinates, size=8.5, **above)

@@ -11,8 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
-from .style import BLUE, INK, WIDTH, Plot, styled
-from .text import fonts, text_width
+from .colours import BLUE, INK
+from .describing import listed, plain, sentences, shortened
+from .figure import Plot
+from .style import LEAST, NARROW, WIDTH, styled
+from .text import fonts, text_width, wrap
 
 
 @styled
@@ -32,7 +35,21 @@ def draw_flow(steps: Sequence, title: str = "") -> Plot:
     columns = [_boxes(step) for step in steps]
     if not columns or not all(columns):
         raise ValueError("nothing to draw: give at least one step, and no empty list")
-    rows = _flow_rows(columns)
+    figure = _flow(columns, title, WIDTH)
+    figure.narrower = lambda: _flow(columns, "\n".join(wrap(title, 3.5, 10)), NARROW)
+    texts = [" and ".join(f"{a} {b}".strip() for a, b in column) for column in columns]
+    figure.says = _said(title, " → ".join(map(plain, texts)))
+    return figure
+
+
+def _said(title: str, text: str) -> str:
+    """A diagram in words."""
+    return shortened(sentences([plain(title), f"Diagram: {text}"]))
+
+
+def _flow(columns: list, title: str, limit: float) -> Plot:
+    """Boxes and arrows in rows of at most that width."""
+    rows = _flow_rows(columns, limit)
     tall = [max(len(column) for column in row) * 0.72 for row in rows]
     width = max(sum(map(_box_width, row)) + _ARROW * (len(row) - 1) for row in rows)
     height = sum(tall) + 0.3 * (len(rows) - 1 + bool(title))
@@ -73,20 +90,20 @@ def _detail(value) -> str:
 
 def _box_width(column: list[tuple[str, str]]) -> float:
     names = [text_width(name, 9.5) * 1.08 for name, _ in column]  # bold is wider
-    shapes = [text_width(text, 8, "DejaVu Sans Mono") for _, text in column]
+    shapes = [text_width(text, LEAST, "DejaVu Sans Mono") for _, text in column]
     return max(0.8, *names, *shapes) + 0.22
 
 
-def _flow_rows(columns: list) -> list[list]:
+def _flow_rows(columns: list, width: float) -> list[list]:
     """Break a flow into rows of about equal length that fit the page."""
     sizes = [_box_width(column) + _ARROW for column in columns]
-    least = -(-(sum(sizes) - _ARROW) // (WIDTH - 0.1))
-    limit = sum(sizes) / least if least > 1 else WIDTH
+    least = -(-(sum(sizes) - _ARROW) // (width - 0.1))
+    limit = sum(sizes) / least if least > 1 else width
     rows: list[list] = [[]]
     used = 0.0
     for column, size in zip(columns, sizes, strict=True):
         if rows[-1] and (
-            used + size - _ARROW > WIDTH - 0.1 or used >= limit - size / 2
+            used + size - _ARROW > width - 0.1 or used >= limit - size / 2
         ):
             rows, used = [*rows, []], 0.0
         rows[-1].append(column)
@@ -112,7 +129,7 @@ def _draw_boxes(axes, column, left: float, middle: float, width=None) -> list[tu
         style = {"ha": "center", "va": "center"}
         lift = 0.1 if detail else 0.0
         axes.text(left + width / 2, y - lift, name, size=9.5, weight="bold", **style)
-        mono = style | {"size": 8, "family": fonts("DejaVu Sans Mono")}
+        mono = style | {"size": LEAST, "family": fonts("DejaVu Sans Mono")}
         axes.text(left + width / 2, y + 0.12, detail, **mono)
         placed.append((left, left + width, y))
     return placed
@@ -180,7 +197,14 @@ def draw_graph(
             left += own + _GAP
     for chain, label in chains:
         _draw_chain(axes, [middle[name] for name in chain], label)
+    figure.narrower = lambda: None  # it has no other order
+    ways = [f"{_named(a, details)} → {_named(b, {})}" for a, b, _ in arrows]
+    figure.says = _said(title, listed(list(map(plain, ways)), 360))
     return figure
+
+
+def _named(name: str, details: dict) -> str:
+    return f"{name} {details.get(name, '')}".strip()
 
 
 _GAP, _FALL = 0.3, 0.42  # inches between two boxes, and between two rows
@@ -241,7 +265,7 @@ def _draw_chain(axes, points: list[tuple], label: str) -> None:
         if first and label:
             side = -1 if next_x < x else 1  # outside the bend
             beside = {"ha": "right" if side < 0 else "left", "va": "center"}
-            axes.text((x + next_x) / 2 + 0.08 * side, half, label, size=8, **beside)
+            axes.text((x + next_x) / 2 + 0.08 * side, half, label, size=LEAST, **beside)
 
 
 def canvas(width: float, height: float, title: str = "") -> tuple[Plot, Axes]:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from .colours import COLOURS, INK
+from .describing import listed, shortened
 from .diagrams import arrow, canvas
-from .style import COLOURS, INK, WIDTH, Plot, styled
+from .figure import Plot
+from .style import LEAST, NARROW, WIDTH, styled
 from .text import text_width, wrap
 
 
@@ -29,17 +32,34 @@ def draw_fusions(flows: Sequence[tuple], columns: int = 2) -> Plot:
         raise ValueError("nothing to draw: each fusion needs tokens that come out")
     names = list(dict.fromkeys(name for _, given, _, _ in flows for name in given))
     colours = dict(zip(names, COLOURS, strict=False))
+    figure = _fusions(flows, colours, columns, WIDTH)
+    figure.narrower = lambda: _fusions(flows, colours, 1, NARROW)
+    figure.says = _said(flows)
+    return figure
+
+
+def _said(flows: Sequence[tuple]) -> str:
+    """Each fusion in words."""
+    texts = []
+    for name, given, operation, out in flows:
+        tokens = " and ".join(f"{count} {kind}" for kind, count in given.items())
+        texts.append(f"{name}: {tokens} tokens → {operation} → {len(out)} tokens")
+    return shortened("Fusions, token by token. " + listed(texts, 370) + ".")
+
+
+def _fusions(flows: Sequence[tuple], colours, columns: int, width: float) -> Plot:
+    """So many fusions beside each other."""
     rows = [flows[i : i + columns] for i in range(0, len(flows), columns)]
     tall = [max(map(_flow_height, row)) + 0.42 for row in rows]
-    figure, axes = canvas(WIDTH, sum(tall) + 0.25)
+    legend = 0.2 * (1 + len(colours) if width == NARROW else 1)
+    figure, axes = canvas(width, sum(tall) + legend + 0.05)
     top = 0.0
     for row, height in zip(rows, tall, strict=True):
         for number, flow in enumerate(row):
-            _draw_fusion(
-                axes, flow, WIDTH / columns * number + 0.1, top, height, colours
-            )
+            left = width / columns * number + 0.1
+            _draw_fusion(axes, flow, left, top, height, colours)
         top += height
-    _token_legend(axes, colours, top + 0.06)
+    _token_legend(axes, colours, top + 0.06, width)
     return figure
 
 
@@ -69,12 +89,12 @@ def _draw_fusion(axes, flow, left, top, height, colours) -> None:
     box, width = left + wide + 0.3, 1.1
     frame: dict = {"facecolor": "none", "edgecolor": INK, "linewidth": 1.0}
     style = "round,pad=0.02,rounding_size=0.07"
-    lines = wrap(operation, width - 0.1, 8)
-    half = 0.07 * len(lines) + 0.07
+    lines = wrap(operation, width - 0.08, LEAST)
+    half = 0.072 * len(lines) + 0.07
     axes.add_patch(
         FancyBboxPatch((box, middle - half), width, 2 * half, boxstyle=style, **frame)
     )
-    where = {"ha": "center", "va": "center", "size": 8, "linespacing": 1.15}
+    where = {"ha": "center", "va": "center", "size": LEAST, "linespacing": 1.15}
     axes.text(box + width / 2, middle, "\n".join(lines), **where)
     for start in (left + wide + 0.03, box + width + 0.05):
         ends = (start, middle), (start + 0.08, middle), (start + 0.16, middle)
@@ -100,13 +120,15 @@ def _squares(axes, tokens: Sequence, left: float, top: float, colours: dict) -> 
             axes.add_patch(Rectangle((x, y), _SIDE, _SIDE, fill=False, ec=INK, lw=0.8))
 
 
-def _token_legend(axes, colours: dict, top: float) -> None:
+def _token_legend(axes, colours: dict, top: float, width: float) -> None:
     """Which colour is which modality."""
     x = 0.1
     shown = [((name,), f"{name} token") for name in colours]
     if len(colours) > 1:
         shown.append((tuple(colours), "depends on " + " and ".join(colours)))
     for known, text in shown:
+        if x > 0.1 and x + 0.14 + text_width(text, LEAST) > width:
+            x, top = 0.1, top + 0.2
         _squares(axes, [known], x, top, colours)
-        axes.text(x + 0.14, top + _SIDE / 2, text, size=8, va="center_baseline")
-        x += 0.14 + text_width(text, 8) + 0.25
+        axes.text(x + 0.14, top + _SIDE / 2, text, size=LEAST, va="center_baseline")
+        x += 0.14 + text_width(text, LEAST) + 0.25

@@ -1,10 +1,8 @@
-"""Colours, fonts and sizes of the book's figures, and the figure that shows itself."""
+"""Colours, fonts and sizes of the book's figures."""
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,30 +10,23 @@ from typing import Any
 import matplotlib
 from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 
-from .text import fonts, missing_characters_told_once
+from .colours import BLUE, COLOURS, INK, VERMILION
+from .text import fonts
 
-INK = "#767676"  # 4.5 : 1 on white, 4.1 : 1 on #121212
-BLUE, VERMILION, VIOLET, TEAL, MAGENTA = COLOURS = (
-    "#3a8ad6",
-    "#e0561b",
-    "#7f3fe0",
-    "#15a585",
-    "#b51e68",
-)
-MARKERS = ("o", "s", "^", "D", "v")
 RIGHT, WRONG = BLUE, VERMILION
 MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
 TILES = LinearSegmentedColormap.from_list("tiles", ["#edf2f8", "#6ea6d9", "#0d3f73"])
 WIDTH = 7.2  # inches: the text column of the site
+NARROW = 3.75  # inches: 360 pixels, the screen of a phone
+LEAST = 8.5  # points: 11 pixels, the smallest text
 STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "figure.dpi": 96,
     "figure.figsize": (WIDTH, 2.8),
     "savefig.facecolor": "none",
     "savefig.edgecolor": "none",
-    "savefig.dpi": 192,
+    "savefig.dpi": 144,
     "axes.facecolor": "none",
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -69,7 +60,7 @@ STYLE: dict[Any, Any] = {
     "font.family": fonts(),
     "font.size": 9,
     "mathtext.fontset": "dejavusans",
-    "svg.fonttype": "path",  # the same everywhere, whatever fonts the reader has
+    "svg.fonttype": "none",  # text that can be selected, searched and read aloud
     "svg.hashsalt": "mmbook",  # the same names inside the file each time
 }
 
@@ -85,42 +76,6 @@ def use_style() -> None:
     set_matplotlib_formats("svg", metadata={"Date": None})
 
 
-class Plot(Figure):
-    """A figure that a notebook shows by itself, once, in the format that fits it.
-
-    It stands apart from pyplot: nothing has to be closed. ``savefig`` works as usual.
-    """
-
-    image_format = "svg"
-
-    def to_bytes(self, image_format: str | None = None) -> bytes:
-        """The picture file, ``"svg"`` or ``"png"``; equal bytes for equal data."""
-        buffer = io.BytesIO()
-        self.savefig(buffer, format=image_format or self.image_format)
-        return buffer.getvalue()
-
-    def savefig(self, fname: Any, **options: Any) -> None:
-        """Write a file in the book's look, whatever matplotlib's settings are."""
-        name = options.get("format") or str(fname).rpartition(".")[-1]
-        if name == "svg":
-            options.setdefault("metadata", {"Date": None, "Creator": None})
-        elif name == "png":
-            options.setdefault("metadata", {"Software": None})
-        with matplotlib.rc_context(STYLE), missing_characters_told_once():
-            super().savefig(fname, **options)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        data = self.to_bytes()
-        if self.image_format == "svg":
-            display({"image/svg+xml": data.decode()}, raw=True)
-        else:  # two pixels for one: sharp on fine screens
-            width = {"width": round(self.get_figwidth() * 96)}
-            text = base64.b64encode(data).decode()
-            display({"image/png": text}, raw=True, metadata={"image/png": width})
-
-
 def styled(function: Callable) -> Callable:
     """Run a function in the book's style, and leave matplotlib's settings alone."""
 
@@ -130,15 +85,3 @@ def styled(function: Callable) -> Callable:
             return function(*args, **kwargs)
 
     return wrapped
-
-
-@styled
-def subplots(rows: int = 1, columns: int = 1, height: float = 2.8, **options):
-    """A :class:`Plot` with axes, as ``pyplot.subplots`` gives them.
-
-    Call :func:`use_style` before, so that what you add has the book's look, too.
-    ``height`` and ``width`` are inches; further options go to ``Figure.subplots``.
-    """
-    size = (options.pop("width", WIDTH), height)
-    figure = Plot(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, **options)

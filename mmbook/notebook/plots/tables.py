@@ -11,8 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .style import INK, TILES, WIDTH, Plot, styled
-from .text import text_width
+from .colours import INK
+from .describing import listed, plain, sentences, shortened
+from .figure import Plot
+from .style import LEAST, NARROW, TILES, WIDTH, styled
+from .text import text_width, wrap
 
 _NUMBER = re.compile(r"[–—-]?|[-−+±~]?\d[\d., ]*\S{0,3}( ± [\d.,]+\S{0,3})?")
 
@@ -101,19 +104,59 @@ def plot_matrix(
         raise ValueError("matrix must be finite: a tile has no colour for nan or inf")
     if form is None:
         form = "{:.0f}" if (values == values.round()).all() else "{:.2f}"
+    given = (values, rows, columns, title, form, labels)
+    figure = _tiled(*given, WIDTH)
+    figure.narrower = lambda: _tiled_narrow(*given)
+    figure.says = _said(values, rows, columns, title, form, labels)
+    return figure
+
+
+def _tiled(values, rows, columns, title, form, labels, width: float) -> Plot:
+    """The tiles in a figure of at most that width."""
     longest = max(text_width(name, 8.5) for name in rows)
-    tile = min(0.62, (WIDTH - longest - 0.6) / len(columns))
+    room = 0.4 + 0.3 * bool(labels[0])
+    tile = min(0.62, (width - longest - room) / len(columns))
     slanted = max(text_width(name, 8.5) for name in columns) > 0.95 * tile
-    width = tile * len(columns) + longest + 0.4 + 0.3 * bool(labels[0])
     height = min(tile, 0.42) * len(rows) + (0.75 if slanted else 0.35)
     height += 0.35 * bool(labels[1]) + 0.3 * bool(title)
-    figure = Plot(figsize=(width, height), layout="constrained")
+    size = (tile * len(columns) + longest + room, height)
+    figure = Plot(figsize=size, layout="constrained")
     axes = figure.subplots()
-    _draw_tiles(axes, values, form, size=min(8.5, 15 * tile))
+    widest = max(text_width(form.format(value), LEAST) for value in values.flat)
+    _draw_tiles(axes, values, form, min(LEAST, LEAST * 0.94 * tile / widest))
     _name_tiles(axes, rows, columns, slanted)
     axes.set(xlabel=labels[1], ylabel=labels[0])
     figure.suptitle(title, x=0.01, ha="left", size=10)
     return figure
+
+
+def _tiled_narrow(values, rows, columns, title, form, labels) -> Plot | None:
+    """The tiles for a phone, if their numbers can be read there."""
+    longest = max(text_width(name, 8.5) for name in rows)
+    tile = (NARROW - longest - 0.4 - 0.3 * bool(labels[0])) / len(columns)
+    widest = max(text_width(form.format(value), LEAST) for value in values.flat)
+    if tile < widest / 0.94:
+        return None
+    title = "\n".join(wrap(title, NARROW - 0.2, 10))
+    return _tiled(values, rows, columns, title, form, labels, NARROW)
+
+
+def _said(values, rows, columns, title, form, labels) -> str:
+    """The matrix in words: its names, its largest and its smallest number."""
+    rows, columns = list(map(plain, rows)), list(map(plain, columns))
+    parts = [plain(title) or "A matrix of numbers"]
+    for kind, label, names in (
+        ("Rows", labels[0], rows),
+        ("Columns", labels[1], columns),
+    ):
+        parts.append(
+            f"{kind}{f' ({plain(label)})' if label else ''}: {listed(names, 110)}"
+        )
+    for word, place in (("Largest", values.argmax()), ("Smallest", values.argmin())):
+        row, column = np.unravel_index(place, values.shape)
+        number = form.format(values[row, column])
+        parts.append(f"{word}: {number} ({rows[row]}, {columns[column]})")
+    return shortened(sentences(parts))
 
 
 def _draw_tiles(axes, values: np.ndarray, form: str, size: float) -> None:
@@ -167,4 +210,18 @@ def plot_confusion(
         raise ValueError(f"{len(names)} classes have names; got class {outside[0]}")
     counts = torch.zeros(len(names), len(names), dtype=torch.long)
     counts.index_put_((truth, predicted), torch.tensor(1), accumulate=True)
-    return plot_matrix(counts, names, names, labels=("true", "predicted"))
+    figure = plot_matrix(counts, names, names, labels=("true", "predicted"))
+    figure.says = _confused(counts, list(map(plain, names)))
+    return figure
+
+
+def _confused(counts: Tensor, names: list[str]) -> str:
+    """A confusion matrix in words."""
+    right, wrong = int(counts.trace()), counts - counts.diag().diag()
+    parts = [f"Confusion matrix of {int(counts.sum())} examples, {right} of them right"]
+    for place in wrong.flatten().argsort(descending=True, stable=True)[:3].tolist():
+        truth, said = divmod(place, len(names))
+        if wrong[truth, said]:
+            pair = f"{names[truth]} taken for {names[said]}"
+            parts.append(f"{pair}: {int(wrong[truth, said])}")
+    return shortened(sentences(parts))

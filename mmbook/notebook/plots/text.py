@@ -49,10 +49,17 @@ def fonts(family: str = "DejaVu Sans") -> list[str]:
 @functools.cache
 def text_width(text: str, size: float, family: str = "DejaVu Sans") -> float:
     """How wide a line of text is, in inches."""
-    font = FontProperties(family=fonts(family), size=size)
+    names, extra = fonts(family), 0.0
+    if len(names) == 1:  # no Chinese font: its characters are as wide as they are high
+        text, wide = re.subn(f"[{_WIDE}]", "", text)
+        extra = wide * size / 72
+    font = FontProperties(family=names, size=size)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # told when the figure is drawn
-        return text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
+        return (
+            text_to_path.get_text_width_height_descent(text, font, False)[0] / 72
+            + extra
+        )
 
 
 def wrap(text: str, width: float, size: float) -> list[str]:
@@ -74,6 +81,14 @@ def wrap(text: str, width: float, size: float) -> list[str]:
                     line += part
         lines.append(line)
     return lines
+
+
+@contextmanager
+def missing_characters_ignored() -> Iterator[None]:
+    """No warning for characters that no font has: the reader's browser draws them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _MISSING.pattern)
+        yield
 
 
 @contextmanager

@@ -1,0 +1,169 @@
+"""Every line of the package is shown, and its names stand in the book."""
+
+import re
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("nbformat", reason="needs the extra lab")
+pytest.importorskip("sphinx", reason="needs the extra book")
+import nbformat
+from book import ROOT, notebooks
+from web import source
+from web.source_listing import listing, package_index
+from web.source_marks import plain
+from web.source_package import ROOMS, Package, Target
+from web.source_uses import index
+
+APART = {"explain", "world", "studies", "samples", "notebook", "weights"}
+READERS = {  # of people's files: plumbing, which no chapter derives
+    f"mmbook.data.{name}"
+    for name in "files tables rows captions questions recordings folders".split()
+}
+CHAPTER = re.compile(r"[Cc]hapters?\s+\d\.\d")
+
+
+@cache
+def real() -> Package:
+    return Package.read(ROOT / "mmbook")
+
+
+@cache
+def standing() -> dict:
+    """What stands in the chapters, exercises and solutions as they are."""
+    return index(
+        ((path.stem, nbformat.read(path, as_version=4)) for path in notebooks()), real()
+    )
+
+
+def href(target: Target) -> str:
+    return f"{target.module}#{target.name or ''}"
+
+
+@pytest.mark.parametrize("name", real().modules)
+def test_every_line_of_every_module_is_shown_as_it_is(name):
+    module = real().modules[name]
+    shown = listing(module, real(), href, {}, lambda target: [])
+    assert plain(shown).rstrip("\n") == module.text.rstrip("\n")
+    lines = len(module.text.splitlines())
+    assert shown.count('<span class="line"') == lines and f'id="L{lines}"' in shown
+    for name in module.definitions:
+        assert shown.count(f'id="{name}"') == 1
+
+
+def test_every_import_within_the_package_is_followed():
+    for module in real().modules.values():
+        for name, target in module.imports.items():
+            if target.module in real().modules:
+                assert real().step(module.name, name), f"{name} in {module.name}"
+
+
+def test_the_index_lists_all_rooms_in_order():
+    headings = re.findall(r"^## (\w+)", package_index(real(), href), re.MULTILINE)
+    assert headings == ["mmbook", *ROOMS]
+
+
+def test_pages_are_read_again_only_if_a_name_is_gone():
+    chapter = "chapters/2-concepts/25_fusion"
+    env = SimpleNamespace(found_docs={source.HOME, chapter, "chapters/index"})
+    assert source.outdated(None, env, (), (), ()) == [source.HOME]
+    assert source.outdated(None, env, (), (), ()) == [source.HOME]
+    env.mmbook_names = {*env.mmbook_names, Target("mmbook.fusion", "gone")}
+    assert source.outdated(None, env, (), (), ()) == [source.HOME, chapter]
+
+
+# Names that rooms of the spine offer and no chapter or exercise names, by reason
+UNUSED = {
+    "checks what is given": (
+        "tokens.check_width layers.check_ids losses.check_no_nan metrics.check_texts"
+    ),
+    "comes back from a function or stands in a model, and is not named there": (
+        "layers.AttentionCache layers.DecoderCache layers.FeedForward "
+        "heads.Decoder heads.StreamCache training.History training.ShuffledStream"
+    ),
+    "is shown in 2.5 through the table of all fusions": (
+        "fusion.CoAttention fusion.PerceiverResampler fusion.VectorConcatenation"
+    ),
+    "works inside of functions that chapters call": (
+        "saving.load_weights saving.reading saving.write_folder losses.gather_rows "
+        "models.eval_mode models.names_that_begin data.token_ids metrics.words "
+        "metrics.edit_distance training.count_labels"
+    ),
+    "is for readers' own data and runs; no chapter needs it yet": (
+        "data.train_tokenizer training.checkpoints generation.log_likelihood "
+        "generation.restrict metrics.confusion metrics.f1 metrics.perplexity"
+    ),
+}
+
+# Of the names that rooms of the spine offer: those whose docstring names no chapter
+NO_CHAPTER = {
+    "tokens": "check_width",
+    "layers": "AttentionCache DecoderCache Block FeedForward TextEmbedding check_ids",
+    "saving": "Configured build find_folder load_weights reading write_folder",
+    "losses": "gather_rows check_no_nan",
+    "models": "Output LanguageModel eval_mode names_that_begin",
+    "data": (
+        "add_noise change_speed Collate end_token start_token token_ids "
+        "stack_audio stack_images stack_videos train_tokenizer"
+    ),
+    "encoders": (
+        "AudioEncoder ConvAudioEncoder SpectrogramEncoder ConvImageEncoder "
+        "PatchImageEncoder FrameVideoEncoder TubeletVideoEncoder"
+    ),
+    "pretrained": (
+        "PretrainedAudioEncoder PretrainedImageEncoder PretrainedTextEncoder "
+        "PretrainedVideoEncoder"
+    ),
+    "fusion": (
+        "count_operations Bilinear Bottleneck CoAttention CrossAttention FiLM "
+        "Gated LowRankTensor MergedAttention Product QFormer PerceiverResampler "
+        "Sum VectorConcatenation fusion"
+    ),
+    "heads": "StreamCache",
+    "training": (
+        "checkpoints count_labels evaluate predict learning_rate ShuffledStream "
+        "to_device History"
+    ),
+    "finetuning": (
+        "count_parameters layerwise_rates stages train_biases unfreeze "
+        "add_prefix add_prompt add_adapters add_ia3 add_lora load_trained merge "
+        "save_trained"
+    ),
+    "generation": "log_likelihood to_text restrict",
+    "metrics": "accuracy confusion f1 perplexity words cider check_texts",
+}
+
+
+def offered_by_the_spine() -> dict[str, Target]:
+    """What a room offers at its door: its ``__init__.py``, or its only file."""
+    return {
+        name.removeprefix("mmbook."): target
+        for target, name in real().offered().items()
+        if real().modules[target.module].room not in APART
+        and target.module not in READERS
+    }
+
+
+def test_each_name_of_the_spine_stands_in_a_chapter_or_its_exercises():
+    offered = offered_by_the_spine()
+    unused = {name for name, target in offered.items() if target not in standing()}
+    listed = {name for names in UNUSED.values() for name in names.split()}
+    print(f"{len(unused)} of {len(offered)} names stand in no chapter or exercise")
+    assert sorted(unused - listed) == []  # explain it in a chapter, or list it
+    assert sorted(listed - unused) == []  # stands in the book now, or is gone
+
+
+def test_each_docstring_of_the_spine_names_its_chapter():
+    offered = offered_by_the_spine()
+    lacking = set()
+    for name, target in offered.items():
+        definition = real().modules[target.module].definitions[target.name]
+        if not CHAPTER.search(definition.doc or ""):
+            lacking.add(name)
+    listed = {
+        f"{room}.{n}" for room, names in NO_CHAPTER.items() for n in names.split()
+    }
+    print(f"{len(lacking)} of {len(offered)} docstrings name no chapter")
+    assert sorted(lacking - listed) == []  # name the chapter, or list it
+    assert sorted(listed - lacking) == []  # names one now, or is gone

@@ -1,0 +1,59 @@
+"""The book to take along: python tools/printed.py epub|pdf
+
+``epub`` writes _build/mmbook.epub; ``pdf`` puts all chapters on one page and lets Chromium
+print it into _build/mmbook.pdf.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from book import ROOT
+from build_site import BUILT, COMMAND, pages
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def build(builder: str) -> Path:
+    """Build all pages but the exercises with another builder of Sphinx."""
+    folder = BUILT / builder
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = [page for page in pages()[1:] if "/exercises/" not in page]
+    toc = {"format": "jb-book", "root": pages()[0]}
+    toc["chapters"] = [{"file": page} for page in chosen]
+    (folder / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    options = ["--builder", "custom", "--custom-builder", builder, "--quiet", "--all"]
+    places = ["--toc", str(folder / "_toc.yml"), "--path-output", str(folder)]
+    command = [sys.executable, "-c", COMMAND, "build", str(ROOT), *options, *places]
+    status = subprocess.run(command, cwd=ROOT).returncode
+    if status:
+        sys.exit(status)
+    return folder / "_build" / builder
+
+
+def epub() -> Path:
+    """The book for a reader of EPUB."""
+    found = next(build("epub").glob("*.epub"))
+    return Path(shutil.copy(found, BUILT / "mmbook.epub"))
+
+
+def pdf() -> Path:
+    """The book on paper, by Chromium."""
+    named = os.environ.get("MMBOOK_CHROMIUM")
+    browser = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        sys.exit("a pdf needs Chromium, on the path or named by MMBOOK_CHROMIUM")
+    page, made = next(build("singlehtml").rglob("index.html")), BUILT / "mmbook.pdf"
+    options = ["--headless", "--disable-gpu", "--no-sandbox", "--no-pdf-header-footer"]
+    wait = ["--virtual-time-budget=60000", f"--print-to-pdf={made}", page.as_uri()]
+    subprocess.run([browser, *options, *wait], check=True)
+    return made
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in (["epub"], ["pdf"]):
+        sys.exit("usage: python tools/printed.py epub|pdf")
+    print(f"The book is at {globals()[sys.argv[1]]().relative_to(ROOT)}")
