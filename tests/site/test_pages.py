@@ -7,7 +7,7 @@ CUT = """
 () => [...document.querySelectorAll(
   "article pre, article table, .display-formula .parts, article figure, article img"
 )].filter(node => {
-  if (!node.checkVisibility()) return false;
+  if (!node.checkVisibility() || node.closest(".film")) return false;
   const box = node.closest("pre, .parts") || node.parentElement;
   const hides = getComputedStyle(box).overflowX !== "visible";
   return hides && box.scrollWidth > box.clientWidth + 1;
