@@ -143,8 +143,8 @@ def test_the_glossary_can_be_filtered_and_read_on_a_phone(open_page):
 def test_without_scripts_links_and_letters_work(open_page):
     page = open_page(FUSION, java_script_enabled=False)
     page.locator("a.term-link").first.click()
-    assert page.locator("dt:target").count() == 1
+    page.locator("dt:target").wait_for(state="attached")
     assert page.locator("ul.letters a").count() > 20
     first = page.locator("dt:target + dd .first-in a")
     first.click()
-    assert page.locator("a.term-link:target").count() == 1
+    page.locator("a.term-link:target").wait_for(state="attached")

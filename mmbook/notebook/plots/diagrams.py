@@ -103,7 +103,7 @@ def _flow_rows(columns: list, width: float) -> list[list]:
     used = 0.0
     for column, size in zip(columns, sizes, strict=True):
         if rows[-1] and (
-            used + size - _ARROW > width - 0.1 or used >= limit - size / 2
+            used + size - _ARROW > width - 0.1 or used > limit - size / 2 + 1e-6
         ):
             rows, used = [*rows, []], 0.0
         rows[-1].append(column)
