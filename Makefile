@@ -8,7 +8,7 @@ PY := $(if $(WINDOWS),.venv/Scripts/python.exe,.venv/bin/python)
 TESTS := $(PY) -m pytest --quiet --numprocesses logical --maxprocesses 4 -m
 
 .DEFAULT_GOAL := help
-.PHONY: help book test unit notebooks site quick types gpu lab run exercises new twice study \
+.PHONY: help book test unit notebooks site epub pdf quick types gpu lab run exercises new twice study \
 	studies lint format publish constraints clean
 
 help: ## Show what can be made
@@ -18,6 +18,12 @@ book: .venv/ready ## Build the site into _build/html
 	$(PY) tools/build_site.py
 
 test: unit notebooks site ## Run all tests: the package, every chapter and exercise, the site
+
+epub: .venv/ready ## Make _build/mmbook.epub
+	$(PY) tools/printed.py epub
+
+pdf: .venv/ready ## Make _build/mmbook.pdf, by Chromium
+	$(PY) tools/printed.py pdf
 
 unit: lint ## Test the package and the form of the book
 	$(TESTS) "not site"
