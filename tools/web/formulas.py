@@ -2,7 +2,7 @@
 
 MathJax runs inside of V8 (``mini-racer``); it comes with ``sphinx-mathjax-offline``. A
 formula is drawn once, wherever it stands. Wide formulas break where they have a
-``\\qquad``; their number stands beside them.
+``\\quad`` or ``\\qquad``; their number stands beside them.
 """
 
 import functools
@@ -40,7 +40,7 @@ function svg(tex, display) {
 }
 """
 TAG = re.compile(r"\s*\\tag\{([^}]*)\}")
-BREAK = re.compile(r"\s*\\qquad\s*")
+BREAK = re.compile(r"\s*\\q?quad\s*")
 
 
 @functools.cache
