@@ -30,7 +30,12 @@ def code(source: str, outputs=()) -> dict:
         ("# On Colab: install\nimport sys", (), "set-up"),
         ("import torch\nfrom mmbook import fit\ntorch.manual_seed(0)", (), "imports"),
         ("%matplotlib inline\nimport torch", (), None),
+        ("import torch\n\nSEEDS = range(3)", (), "imports"),
+        ("SEEDS = range(3)", (), None),
+        ("import torch\n\nmodel = make()", (), None),
         ("assert x == 2\nprint(x)", (), "check"),
+        ("assert x == 2\nprint(x)", SVG, "result"),
+        ("def draw_curves(x):\n    return plot(x)", (), "figure"),
         ("for x in rows:\n    assert x > 0", (), "check"),
         ("a = 1\nb = a + 1\nc = b + 1\nassert c == 3", (), None),
         ("figure, axes = subplots()\naxes.plot(x)", SVG, "figure"),
@@ -98,6 +103,17 @@ def test_a_formula_that_cannot_be_drawn_is_an_error_that_shows_it(tex):
 )
 def test_a_wide_formula_breaks_where_it_has_room(tex, parts, number):
     assert formulas.pieces(tex) == (parts or [tex], number)
+
+
+LONG = r"a_{1 = 1} (b = 2) = \sum_{i=1}^{n} \log \frac{p(x_i \mid y_i)}{q(x_i)} + \mathrm{constant}"
+
+
+def test_a_long_formula_may_break_before_a_relation_and_a_short_one_does_not():
+    first, second, third = formulas.lines(LONG)
+    assert first == r"a_{1 = 1} (b = 2)" and second.startswith(r"{} = \sum")
+    assert third == r"{} + \mathrm{constant}"
+    assert formulas.lines("a = b + c") == ["a = b + c"]
+    assert formulas.width(formulas.drawn("a = b + c", True)) < formulas.WIDE
 
 
 PAGE = """<html lang="en" data-content_root="./" >

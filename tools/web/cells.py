@@ -14,7 +14,13 @@ from .reading import notebook_pass
 
 MARK = re.compile(r"^# NBVAL_\w+\n|[ ]*# (?:noqa|type:|ruff:).*$", re.MULTILINE)
 PREDICT = re.compile(r"\*+Predict\b[^*]*\*+")
-NAMES = {"set-up": "Set-up", "imports": "Imports", "check": "Check", "figure": "Code"}
+NAMES = {
+    "set-up": "Set-up",
+    "imports": "Imports",
+    "check": "Check",
+    "result": "Code and check",
+    "figure": "Code",
+}
 ANSWER = "What comes out"
 
 
@@ -36,12 +42,15 @@ def _tag(cell, which: str | None, asked: bool) -> None:
     if "show" in tags:
         return
     shown = None
-    if which:
+    if which and asked and cell.outputs:
+        tags.add("hide-cell")
+        shown = f"{NAMES[which]} · {ANSWER}"
+    elif which:
         tags.add("hide-input")
         shown = NAMES[which]
-    if asked and cell.outputs:
+    elif asked and cell.outputs:
         tags.add("hide-output")
-        shown = f"{shown} · {ANSWER}" if shown else ANSWER
+        shown = ANSWER
     if shown:
         prompts = {"code_prompt_show": shown, "code_prompt_hide": shown}
         cell.metadata.setdefault("mystnb", {}).update(prompts)
@@ -58,20 +67,29 @@ def kind(cell) -> str | None:
         return None
     if not body:
         return None
-    if all(map(_prepares, body)):
+    imports = any(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
+    if imports and all(map(_prepares, body)):
         return "imports"
     if _lines(filter(_checks, body)) * 2 >= _lines(body):
-        return "check"
-    return "figure" if _draws(cell, body) else None
+        return "result" if cell.outputs else "check"
+    return "figure" if _draws(cell, body) or all(map(_is_drawing, body)) else None
 
 
 def _prepares(node: ast.stmt) -> bool:
-    """An import, or a call that sets the stage: a seed, the look of figures."""
+    """An import, or what sets the stage: a seed, the look of figures, a constant."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return True
-    stage = ("use_style", "manual_seed", "set_num_threads", "filterwarnings")
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id.isupper() and len(ast.unparse(node)) < 60
+    stage = ("use_style", "manual_seed", "set_num_threads", "filterwarnings", "seed")
+    stage += ("set_default_dtype", "set_verbosity_error")
     called = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     return called and ast.unparse(node.value.func).endswith(stage)
+
+
+def _is_drawing(node: ast.stmt) -> bool:
+    """A function that draws, by its name."""
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("draw")
 
 
 def _checks(node: ast.stmt) -> bool:

@@ -1,14 +1,16 @@
 """Formulas as SVG, drawn by MathJax while the site is built: readers load no script.
 
 MathJax runs inside of V8 (``mini-racer``); it comes with ``sphinx-mathjax-offline``. A
-formula is drawn once, wherever it stands. Wide formulas break where they have a
-``\\quad`` or ``\\qquad``; their number stands beside them.
+formula is drawn once, wherever it stands. Displayed formulas break where they have a
+``\\quad`` or ``\\qquad``, and wide ones before ``=``, an arrow, ``+`` or ``-``, if a page is
+narrow; their number stands beside them.
 """
 
 import functools
 import html
 import re
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 from docutils import nodes
@@ -41,6 +43,10 @@ function svg(tex, display) {
 """
 TAG = re.compile(r"\s*\\tag\{([^}]*)\}")
 BREAK = re.compile(r"\s*\\q?quad\s*")
+RELATION = re.compile(
+    r"\\(?:Longleftrightarrow|Longrightarrow|leftarrow|approx|propto)(?![A-Za-z])|=|[+-](?= )"
+)
+WIDE = 36  # ex: about what a phone holds
 
 
 @functools.cache
@@ -77,8 +83,41 @@ def pieces(tex: str) -> tuple[list[str], str]:
     number = TAG.search(tex)
     tex = TAG.sub("", tex)
     parts = [tex] if r"\begin" in tex else BREAK.split(tex)
-    whole = all(p.count("{") == p.count("}") for p in parts) and r"\left" not in tex
+    whole = all(map(_is_whole, parts))
     return (parts if whole else [tex]), number[1] if number else ""
+
+
+def lines(tex: str) -> list[str]:
+    """A part of a formula in pieces, each of which may begin a line."""
+    if width(drawn(tex, True)) <= WIDE or r"\begin" in tex:
+        return [tex]
+    ends = [
+        0,
+        *(
+            m.start()
+            for m in RELATION.finditer(tex)
+            if _is_whole(tex[: m.start()], "()[]")
+        ),
+    ]
+    pieces = [tex[a:b].strip() for a, b in pairwise([*ends, len(tex)])]
+    pieces = [piece for piece in pieces if piece]
+    return [pieces[0], *("{} " + piece for piece in pieces[1:])]  # keeps the space
+
+
+def _is_whole(tex: str, brackets: str = "") -> bool:
+    """Does each brace, ``\\left`` and bracket that opens here close here, too?"""
+    left, right = (
+        re.findall(rf"\\{word}(?![a-zA-Z])", tex) for word in ("left", "right")
+    )
+    pairs = ["{}", *(brackets[i : i + 2] for i in range(0, len(brackets), 2))]
+    return len(left) == len(right) and all(
+        tex.count(a) == tex.count(b) for a, b in pairs
+    )
+
+
+def width(svg: str) -> float:
+    """Of a drawn formula, in ex."""
+    return float(re.search(r'width="([\d.]+)ex"', svg)[1])
 
 
 def inline(self, node):
@@ -90,7 +129,11 @@ def inline(self, node):
 def block(self, node):
     """A displayed formula: its parts, and its number at the right."""
     parts, number = pieces(node.astext())
-    inner = "".join(f"<span>{drawn(part, True)}</span>" for part in parts if part)
+    inner = "".join(
+        f"<span>{' '.join(drawn(line, True) for line in lines(part))}</span>"
+        for part in parts
+        if part
+    )
     inner = f'<div class="parts" tabindex="0" role="group" aria-label="formula">{inner}</div>'
     if number:
         inner += f'<span class="number">({html.escape(number)})</span>'

@@ -211,7 +211,10 @@ def spoken(
     ):
         return found
     # of a variable with an attribute nothing is known; of a class it is the class
-    return None if rest and not first[0].isupper() else package.unique.get(first)
+    found = None if rest and not first[0].isupper() else package.unique.get(first)
+    # a plain word, as `value`, may mean anything, unless a room offers it at its door
+    plain = first.islower() and "_" not in first
+    return None if plain and found not in package.offered() else found
 
 
 def _inside(target: Target, names: list[str], package: Package) -> Target | None:

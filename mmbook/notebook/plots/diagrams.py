@@ -7,11 +7,10 @@ from itertools import pairwise
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.path import Path
+from matplotlib.patches import FancyBboxPatch
 
-from .colours import BLUE, INK
+from .arrows import arrow, canvas
+from .colours import BLUE
 from .describing import listed, plain, sentences, shortened
 from .figure import Plot
 from .style import LEAST, NARROW, WIDTH, styled
@@ -50,13 +49,15 @@ def _said(title: str, text: str) -> str:
 def _flow(columns: list, title: str, limit: float) -> Plot:
     """Boxes and arrows in rows of at most that width."""
     rows = _flow_rows(columns, limit)
+    rows = rows if len(rows) == 1 else _flow_rows(columns, limit - 4 * _BUS)
     tall = [max(len(column) for column in row) * 0.72 for row in rows]
     width = max(sum(map(_box_width, row)) + _ARROW * (len(row) - 1) for row in rows)
     height = sum(tall) + 0.3 * (len(rows) - 1 + bool(title))
-    figure, axes = canvas(width + 0.1, height, title)
+    bus = _BUS if len(rows) > 1 else 0.0  # room for the lines between rows
+    figure, axes = canvas(width + 4 * bus + 0.1, height, title)
     top, before = 0.3 * bool(title), None
     for row, space in zip(rows, tall, strict=True):
-        left, arrive = 0.05, before
+        left, arrive = 0.05 + 2 * bus, before
         for column in row:
             placed = _draw_boxes(axes, column, left, top + space / 2)
             if arrive is not None:
@@ -67,7 +68,7 @@ def _flow(columns: list, title: str, limit: float) -> Plot:
     return figure
 
 
-_ARROW = 0.36  # inches between two boxes
+_ARROW, _BUS = 0.36, 0.09  # inches between two boxes; from a box to a line past it
 
 
 def _boxes(step) -> list[tuple[str, str]]:
@@ -138,13 +139,7 @@ def _draw_boxes(axes, column, left: float, middle: float, width=None) -> list[tu
 def _connect(axes, before: list, after: list, turn: bool) -> None:
     """Arrows from the boxes of one column to the next, or down to the next row."""
     if turn:
-        (left, right, y), (next_left, next_right, next_y) = before[-1], after[0]
-        start, end = (left + right) / 2, (next_left + next_right) / 2
-        between = next_y - 0.51
-        arrow(
-            axes,
-            [(start, y + 0.28), (start, between), (end, between), (end, next_y - 0.29)],
-        )
+        _turn(axes, before, after)
         return
     pairs = [(a, b) for a in before for b in after]
     if len(before) == len(after):
@@ -158,6 +153,23 @@ def _connect(axes, before: list, after: list, turn: bool) -> None:
             (end - 0.03, next_y),
         ]
         arrow(axes, points, curved=True)
+
+
+def _turn(axes, before: list, after: list) -> None:
+    """Lines from every box of a column, down between the rows, and to every box below."""
+    between = after[0][2] - 0.51
+    right, left = before[0][1] + _BUS, after[0][0] - _BUS
+    one = len(after) == 1
+    end = sum(after[0][:2]) / 2 if one else left
+    for _, edge, y in before:
+        points = [(edge, y), (right, y), (right, between), (end, between)]
+        arrow(axes, points, head=False)
+    for edge, _, y in after:
+        corner, last = (
+            (end, between if one else y),
+            (end, y - 0.29) if one else (edge, y),
+        )
+        arrow(axes, [(end, between), (end, between), corner, last])
 
 
 @styled
@@ -266,26 +278,3 @@ def _draw_chain(axes, points: list[tuple], label: str) -> None:
             side = -1 if next_x < x else 1  # outside the bend
             beside = {"ha": "right" if side < 0 else "left", "va": "center"}
             axes.text((x + next_x) / 2 + 0.08 * side, half, label, size=LEAST, **beside)
-
-
-def canvas(width: float, height: float, title: str = "") -> tuple[Plot, Axes]:
-    """A figure and axes that measure it in inches from the upper left corner."""
-    width = max(width, text_width(title, 10) + 0.1)
-    figure = Plot(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    axes.text(0.05, 0.17, title, size=10)
-    return figure, axes
-
-
-def arrow(axes, points: list, curved: bool = False, head: bool = True) -> None:
-    """An arrow along four points: a curve that they bend, or straight pieces."""
-    bend = Path.CURVE4 if curved else Path.LINETO
-    path = Path(points, [Path.MOVETO, bend, bend, bend])
-    style = "-|>,head_length=3.5,head_width=2" if head else "-"
-    axes.add_patch(
-        FancyArrowPatch(
-            path=path, arrowstyle=style, color=INK, linewidth=1.1, capstyle="butt"
-        )
-    )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from .arrows import arrow, canvas
 from .colours import COLOURS, INK
 from .describing import listed, shortened
-from .diagrams import arrow, canvas
 from .figure import Plot
 from .style import LEAST, NARROW, WIDTH, styled
 from .text import text_width, wrap
