@@ -29,17 +29,14 @@ def generate(
 ) -> Tensor:
     """Write n sentences for each row of a batch, labels ignored: (B · n, L). Chapter 5.2.
 
-    Of at most ``max_new_tokens``, the end token included; padding stands behind it. Method
-    ``"greedy"`` takes the likeliest word each time; ``"beam"`` keeps the ``beams``
-    likeliest beginnings and divides the log-likelihood of an ended sentence by length **
-    ``length_penalty``; ``"sample"`` draws by ``seed`` (None: PyTorch's own state), from
-    logits divided by ``temperature``, among the ``top_k`` likeliest words, or the
-    likeliest ones that together have probability ``top_p`` (Holtzman et al. 2020,
-    https://arxiv.org/abs/1904.09751). ``use_cache=False`` computes everything anew.
-
-    n is ``num_return_sequences``: drawn ones, or the best beams. At least
-    ``min_new_tokens`` words come before the end. ``repetition_penalty`` divides a positive
-    logit of an earlier word, and multiplies a negative one (Keskar et al. 2019,
+    Of ``max_new_tokens`` at most, the end included, then padding. ``"greedy"`` takes
+    the likeliest word; ``"beam"`` keeps the ``beams`` likeliest beginnings and divides
+    an ended sentence's log-likelihood by length ** ``length_penalty``; ``"sample"``
+    draws by ``seed`` (None: PyTorch's own state), from logits / ``temperature``, among
+    the ``top_k`` likeliest words, or the likeliest of probability ``top_p`` together
+    (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751). n is
+    ``num_return_sequences``. At least ``min_new_tokens`` words come before the end.
+    ``repetition_penalty`` makes earlier words less likely (Keskar et al. 2019,
     https://arxiv.org/abs/1909.05858).
     """
     head, several = _generation_head(model), num_return_sequences
@@ -187,10 +184,7 @@ def _sampler(temperature, top_k, top_p, seed, device) -> Callable[[Tensor], Tens
 def restrict(
     logits: Tensor, top_k: int | None = None, top_p: float | None = None
 ) -> Tensor:
-    """Logits (B, V) with all but the likeliest words at −∞.
-
-    ``top_k`` keeps so many, ``top_p`` the fewest that reach this sum (to a millionth).
-    """
+    """Logits (B, V), −∞ but for the ``top_k`` likeliest, or ``top_p`` together."""
     if top_k is not None and top_k < logits.shape[-1]:
         kept = logits.topk(top_k).indices
         drop = torch.ones_like(logits, dtype=torch.bool).scatter(-1, kept, False)

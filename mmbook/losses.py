@@ -18,10 +18,9 @@ def cross_entropy(
 
     $$\mathcal{L} = -\frac{1}{n} \sum_{t:\, y_t \neq -100} w_{y_t} \log p(y_t)$$
 
-    ``logits[…, t, :]`` (…, V) predicts ``labels[…, t]``, nothing is shifted: numbers (…,),
-    of which −100 does not count, or soft targets (…, V). If none counts, loss and gradient
-    are 0. ``smoothing`` is spread evenly over all classes, ``weight`` (V,) is w.
-    ``items`` in place of n makes parts of a batch add up: its ``(labels != -100).sum()``.
+    ``logits[…, t, :]`` (…, V) predicts ``labels[…, t]``, nothing is shifted: numbers
+    (…,), or soft targets (…, V). If none counts, loss and gradient are 0. ``weight``
+    (V,) is w; ``items``, for n, are the labels of a larger batch.
     """
     soft = labels.is_floating_point()
     if labels.shape != (logits.shape if soft else logits.shape[:-1]):
@@ -47,9 +46,8 @@ def contrastive(
     $$\mathcal{L} = -\frac{1}{2B} \sum_i \left( \log \mathrm{softmax}_j(s_{ij})_i
     + \log \mathrm{softmax}_j(s_{ji})_i \right),\quad s_{ij} = \text{scale}\; a_i^\top b_j$$
 
-    Both are (B, D), of length one; ``scale`` is 1 / temperature; ``groups`` (B,) are
-    numbers: rows of one group (equal captions) are no negatives. Rows of all processes are
-    compared (:func:`gather_rows`). Radford et al. 2021,
+    Both are (B, D), of length one; ``scale`` is 1 / temperature. Of all processes, rows
+    of one number in ``groups`` (B,) are no negatives. Radford et al. 2021,
     https://arxiv.org/abs/2103.00020; chapters 2.7 and 4.3.
     """
     first, second, _, hidden = _pairs(first, second, groups)
@@ -70,9 +68,8 @@ def sigmoid_contrastive(
     $$\mathcal{L} = -\frac{1}{B} \sum_{i,j} \log \sigma\big(z_{ij}\,
     (\text{scale}\; a_i^\top b_j + \text{bias})\big),\quad z_{ij} = \pm 1$$
 
-    with $z_{ij} = 1$ for $i = j$; arguments as for :func:`contrastive`. SigLIP learns
-    ``scale`` and ``bias``, from 10 and −10. Zhai et al. 2023,
-    https://arxiv.org/abs/2303.15343; chapters 2.7 and 4.3.
+    with 1 for $i = j$; arguments as for :func:`contrastive`. SigLIP (Zhai et al. 2023,
+    https://arxiv.org/abs/2303.15343) learns ``scale`` and ``bias``. Chapters 2.7, 4.3.
     """
     first, second, right, hidden = _pairs(first, second, groups)
     scores = scale * first @ second.T + bias  # (B, B)
@@ -97,9 +94,8 @@ def _pairs(first: Tensor, second: Tensor, groups: Tensor | None) -> tuple[Tensor
 def gather_rows(rows: Tensor) -> Tensor:
     """The rows (B, …) of all processes, with their gradients: (B · processes, …).
 
-    Each process then computes the loss of all rows; the gradients of its own are summed
-    over all processes. Every one must call this, with rows of one shape. In one process,
-    and without gradients (each validates by itself), nothing changes.
+    Every process must call this, with rows of one shape, and computes the loss of all
+    rows. In one process, and without gradients, nothing changes.
     """
     several = distributed.is_available() and distributed.is_initialized()
     if not (several and torch.is_grad_enabled()):
@@ -110,11 +106,10 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def hard_negatives(scores: Tensor, same: Tensor | None = None) -> Tensor:
-    """The wrong column that each row likes best (难负样本): numbers (B,).
+    """The wrong column that each row likes best (难负样本): numbers (B,). Chapter 2.7.
 
-    ``scores`` (B, B) are larger where it is closer. Right are row i and column i, and
-    what is true in ``same`` (B, B), such as two pictures with one caption. Li et al. 2021,
-    https://arxiv.org/abs/2107.07651; chapter 2.7.
+    Of ``scores`` (B, B); right are i for row i, and what is true in ``same`` (B, B). Li
+    et al. 2021, https://arxiv.org/abs/2107.07651.
     """
     right = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     same = right if same is None else same

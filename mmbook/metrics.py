@@ -53,8 +53,7 @@ def bootstrap(
 ) -> tuple[float, float]:
     """The interval of a mean: percentiles of means of examples drawn again (自助法).
 
-    ``values`` (N,) are one number an example; of two models, to compare them on the same
-    examples, the differences. Efron 1979; chapter 3.2.
+    ``values`` (N,): of examples, or differences of models. Efron 1979; chapter 3.2.
     """
     if values.ndim != 1 or not len(values):
         given = tuple(values.shape)
@@ -71,10 +70,9 @@ def bootstrap(
 def retrieval(scores: Tensor, truth: Tensor | None = None) -> dict[str, float]:
     """How well each row finds its own column (检索): R@1, R@5, R@10, its rank.
 
-    ``scores`` (Q, K) are larger where it is closer; ``truth`` (Q, K) tells which columns
-    are right: i for row i, if not given. The rank of a row is that of its best true
-    column; R@k (召回率) is the share of rows of rank k or better. Ties are lost: a wrong
-    column of the same score stands before the true one. Chapter 2.8.
+    ``scores`` (Q, K) are larger where it is closer; ``truth`` (Q, K) tells the right
+    columns, i for row i if not given. A row has the rank of its best true column; R@k
+    (召回率) is the share of rows of rank k or better. Ties are lost. Chapter 2.8.
     """
     if truth is None and scores.shape == (len(scores), len(scores)):
         truth = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
@@ -122,12 +120,11 @@ def bleu(
     $$\mathrm{BLEU} = 100\, \min(1, e^{1 - r/c})
     \left(\prod_{n=1}^{4} p_n\right)^{1/4}$$
 
-    For each picture a hypothesis, and a list of what people wrote. $p_n$ is the share of
-    the hypotheses' n-grams that stand in a reference, each counted at most as often as in
-    the reference that has it most often; $c$ and $r$ are the lengths of the hypotheses
-    and of the references closest to them. An order without a match counts as half a
-    match, the next as a quarter. Equals COCO's, and sacrebleu's with its tokeniser; in
-    languages without spaces ``tokenise=list``. Chapter 5.2.
+    For each picture a hypothesis and a list of references. $p_n$ is the share of
+    n-grams that stand in a reference, each counted as often as there at most; $c$ and
+    $r$ are the lengths of hypotheses and closest references. An order without a match
+    counts as half a match, the next as a quarter. Equals COCO's, and sacrebleu's with
+    its tokeniser; in languages without spaces ``tokenise=list``. Chapter 5.2.
     """
     matched, possible = [0] * max_order, [0] * max_order
     said_length = true_length = 0
@@ -156,15 +153,13 @@ def cider(
 ) -> float:
     r"""CIDEr-D as COCO has it, often 0 to 2, at most 10; arguments as for :func:`bleu`.
 
-    Each sentence is a vector $g^n$ of its n-grams' counts, weighted by how few pictures'
-    references have them (tf-idf); hypothesis $c$ is compared with each reference $s$:
+    For vectors $g^n$ of n-gram counts, weighted by rarity in ``references`` (tf-idf):
 
     $$\mathrm{CIDEr}_n(c, s) = 10\, e^{-(l_c - l_s)^2 / 2\sigma^2}\,
     \frac{\min(g^n(c), g^n(s)) \cdot g^n(s)}{\|g^n(c)\|\,\|g^n(s)\|}$$
 
-    with $\sigma = 6$ for the lengths in words, and the mean taken over references,
-    n = 1…4 and pictures (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726). How rare
-    an n-gram is, ``references`` tell: scores of other test sets can't be compared.
+    with $\sigma = 6$ and lengths in words, mean over references, n = 1…4, pictures
+    (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726).
     """
     pairs = _tokenised(hypotheses, references, tokenise)
     seen: Counter = Counter()  # in the references of how many pictures
@@ -197,8 +192,7 @@ def _ngrams(sentence: list[str], n: int) -> Counter:
 def edit_distance(said: Sequence, truth: Sequence) -> int:
     """Fewest insertions, deletions and replacements from one to the other (编辑距离).
 
-    ``row[j]`` is the distance of what was read from the first j of ``truth``: Levenshtein
-    1965; chapter 2.3.
+    ``row[j]``: from what was read to ``truth[:j]``. Levenshtein 1965; chapter 2.3.
     """
     row = list(range(len(truth) + 1))
     for number, one in enumerate(said, start=1):

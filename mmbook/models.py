@@ -15,7 +15,6 @@ _RETURNED = ("logits", "loss", "embeddings")  # by heads; the last one by some
 class Output(dict):
     """What a model returns: ``out.loss`` is ``out["loss"]`` is ``out[0]``.
 
-    It behaves as the outputs of transformers do, without their second of import. What is
     None is no key. ``embeddings``, {modality: (B, E)}, come from a SharedSpaceHead.
     """
 
@@ -41,8 +40,7 @@ class Output(dict):
 class MultimodalModel(Configured):
     """Any modality → tokens → fusion → head → loss. Chapter 2.9.
 
-    ``encoders`` go by the modality they read, ``{"image": …}``; without a fusion (None)
-    the head gets the dictionary of their tokens.
+    ``encoders`` go by modality; without a fusion the head gets a dictionary of tokens.
     """
 
     accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
@@ -61,9 +59,8 @@ class MultimodalModel(Configured):
     ) -> Output:
         """``model(**batch)`` with ``.loss`` and ``.logits``; modalities may be left out.
 
-        ``batch`` holds a tensor for each modality, and ``…_mask`` where some is padding.
-        With ``num_items_in_batch``, the labels of a larger batch, the loss is the share of
-        this part in its mean.
+        Each modality is a tensor, with ``…_mask`` where some is padding. With
+        ``num_items_in_batch``, labels of a larger batch, the loss is this part's share.
         """
         tokens, labels = self.encode(batch), _on_my_device(self, labels)
         found = self.head(tokens, labels, num_items_in_batch)

@@ -1,7 +1,4 @@
-"""Saving and loading as the ecosystem does: a json config beside safetensors weights.
-
-Each part of the book remembers its arguments, so such a folder is enough to make it.
-"""
+"""Saving and loading: a json config of arguments beside safetensors weights."""
 
 from __future__ import annotations
 
@@ -124,8 +121,7 @@ def reading(file: Path):
 def write_folder(folder: str | os.PathLike, write: Callable[[Path], None]) -> Path:
     """Write files so that a reader sees all of them or none; other files stay.
 
-    ``write`` fills a hidden draft, which becomes the new folder in one step, or in an old
-    one ``.complete``: its files then replace the older ones, now or at the next reading.
+    A hidden draft becomes the folder, or its ``.complete`` part, in one step.
     """
     folder = Path(folder)
     exists = folder.is_dir()

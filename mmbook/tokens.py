@@ -63,8 +63,7 @@ def check_width(tokens: Tokens, width: int | None, reader: str = "this head") ->
     """Raise an error unless these are Tokens of the width that a reader takes."""
     if not isinstance(tokens, Tokens):
         given = type(tokens).__name__
-        raise TypeError(
-            f"{reader} takes Tokens; got a {given}: it needs a fusion before"
-        )
+        given = f"{given}: it needs a fusion before"
+        raise TypeError(f"{reader} takes Tokens; got a {given}")
     if tokens.width != width:
         raise ValueError(f"{reader} takes tokens of width {width}; got {tokens.width}")

@@ -9,9 +9,8 @@ from .files import resample
 def change_speed(wave: Tensor, factor: float) -> Tensor:
     """Play a sound faster (变速): (S,) → (⌈S / factor⌉,), at the same rate.
 
-    Pitch and formants move up by the same factor: a smaller speaker. Ko et al. 2015,
-    https://doi.org/10.21437/Interspeech.2015-711, train with 0.9, 1 and 1.1. It is
-    rounded to hundredths.
+    Pitch and formants move up, too. Ko et al. 2015,
+    https://doi.org/10.21437/Interspeech.2015-711, train with 0.9 to 1.1.
     """
     if wave.ndim != 1:
         raise ValueError(f"a waveform must be (S,); got {tuple(wave.shape)}")
@@ -26,8 +25,7 @@ def add_noise(
 ) -> Tensor:
     r"""White noise that is so many decibels softer than the sound (信噪比): (…, S).
 
-    $10 \log_{10}(P_\text{sound} / P_\text{noise})$, with P the mean square, is that many
-    for each sound (the last axis) on average. Zero is as loud as the sound itself.
+    $10 \log_{10}(P_\text{sound} / P_\text{noise})$, P the mean square of a sound.
     """
     power = wave.detach().square().mean(-1, keepdim=True)
     deviation = (power / 10 ** (decibels / 10)).sqrt()

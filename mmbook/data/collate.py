@@ -21,9 +21,7 @@ BOOKKEEPING = ("index", "captions", "answer", "speaker")
 
 
 class Collate:
-    """Put items into one batch.
-
-    What an item may hold, and what it becomes:
+    """Put items into one batch: what an item may hold, and what it becomes.
 
     ============  ==========================================  =======================
     image         (3, H, W) uint8, or float in [0, 1]         image (B, 3, H, W)
@@ -34,14 +32,13 @@ class Collate:
     label         a class number                              labels (B,)
     ============  ==========================================  =======================
 
-    Lengths may differ: there is an ``audio_mask`` (B, S), a ``text_mask``, and, if clips
-    were filled up, a ``video_mask`` (B, F). Any modality may also be features (N, C), see
-    :func:`mmbook.pretrained.keep_features`: (B, N, C). ``index``, ``captions``,
-    ``answer``, ``speaker`` and what is to ``ignore`` are left out; others are an error.
-
-    Strings need a fast ``tokenizer`` of transformers. They are cut to ``max_length``
-    tokens, special ones and the end included. With ``pad_to`` all batches have this
-    length, as compilation wants; otherwise that of the longest.
+    Lengths may differ: there are ``audio_mask`` (B, S), ``text_mask`` and, if clips
+    were filled up, ``video_mask`` (B, F). Any modality may be features (B, N, C) of
+    :func:`mmbook.pretrained.keep_features`. ``index``, ``captions``, ``answer``,
+    ``speaker`` and what is to ``ignore`` are left out; others are an error. Strings
+    need a fast ``tokenizer`` of transformers, and are cut to ``max_length`` tokens,
+    special ones included. With ``pad_to`` all batches have this length, as compilation
+    wants; otherwise that of the longest.
     """
 
     def __init__(

@@ -17,10 +17,9 @@ def mask_words(
 ) -> tuple[Tensor, Tensor]:
     """What the model reads, and what it has to find: (B, L) and (B, L).
 
-    Of the real words of ``ids``, special tokens aside, ``share`` are asked for; at least
-    one in each row that has any. Of those, ``replace`` become a random word, ``keep``
-    stay, the others become the mask token. Labels are −100 where nothing is asked. Devlin
-    et al. 2019, https://arxiv.org/abs/1810.04805; chapter 2.1.
+    Of the real words of ``ids``, ``share`` are asked for, one in a row or more; of
+    those, ``replace`` become a random word, ``keep`` stay, the others the mask. Labels
+    are −100 elsewhere. Devlin et al., https://arxiv.org/abs/1810.04805; chapter 2.1.
     """
     if tokenizer.mask_token_id is None:
         raise ValueError("this tokenizer has no mask token to hide words behind")
@@ -51,10 +50,9 @@ def mask_patches(
 ) -> tuple[Tensor, Tensor]:
     """Pictures with squares hidden, and which ones: (B, 3, H, W) and (B, N) bool.
 
-    The picture is cut into N squares of side ``patch``, row by row. In each picture the
-    same number of them, ``share`` of N rounded, is painted grey. Those are what a masked
-    autoencoder has to paint again: He et al. 2022, https://arxiv.org/abs/2111.06377 (who
-    leave hidden patches out; painting them over is Xie et al. 2022,
+    Of N squares of side ``patch``, row by row, ``share`` are painted grey in each
+    picture. A masked autoencoder paints them again: He et al. 2022,
+    https://arxiv.org/abs/2111.06377 (who leave them out; as here, Xie et al. 2022,
     https://arxiv.org/abs/2111.09886). Chapter 2.7.
     """
     height, width = image.shape[-2:]

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 def token_ids(
     tokenizer, texts: Sequence[str], max_length: int, special: bool = False
 ) -> list[list[int]]:
-    """The token ids of each text, at most ``max_length``; none for an empty text.
-
-    ``special`` adds the tokens that the model was trained to read around a text: [CLS]
-    and [SEP] for BERT, nothing for the book's tokenizer.
-    """
+    """Token ids, at most ``max_length``; ``special``: with [CLS] and the like."""
     if tokenizer is None:
         raise ValueError("these items hold strings: give Collate a tokenizer")
     strange = [text for text in texts if not isinstance(text, str)]

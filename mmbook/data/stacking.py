@@ -14,16 +14,12 @@ def stack_images(images: Sequence[Tensor]) -> Tensor:
 
 
 def stack_videos(videos: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Clips (F, 3, H, W) uint8 or float, or features, to one float batch (B, F, 3, H, W).
-
-    Shorter clips are filled up with zeros; the mask (B, F) is None if none is shorter.
-    """
+    """Clips (F, 3, H, W) or features → (B, F, 3, H, W), mask if some are shorter."""
     videos = [torch.as_tensor(video) for video in videos]
     for video in videos:
         if video.ndim not in (2, 4) or not len(video):
-            raise ValueError(
-                f"a video must be (F, 3, H, W), one frame or more; got {tuple(video.shape)}"
-            )
+            rule = "a video must be (F, 3, H, W), one frame or more"
+            raise ValueError(f"{rule}; got {tuple(video.shape)}")
     _same_shapes("frames", [video[0] for video in videos])
     floats = [v.float() / (255 if v.dtype == torch.uint8 else 1) for v in videos]
     stacked, mask = _padded(floats)
@@ -51,10 +47,9 @@ def stack_labels(labels: Sequence) -> Tensor:
     try:
         values = torch.stack([torch.as_tensor(label) for label in labels])
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"labels must be class numbers, or numbers of one shape; got {labels[0]!r}: "
-            f"number the classes first ({error})"
-        ) from error
+        rule = "labels must be class numbers, or numbers of one shape"
+        given = f"{labels[0]!r}: number the classes first ({error})"
+        raise ValueError(f"{rule}; got {given}") from error
     return values.float() if values.is_floating_point() else values.long()
 
 

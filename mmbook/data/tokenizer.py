@@ -13,10 +13,9 @@ SPECIAL_TOKENS = {  # in the order of their ids, from 0
 def train_tokenizer(sentences: Iterable[str], size: int = 8000):
     """A fast tokenizer of transformers, trained on sentences: byte-level BPE (字节对编码).
 
-    Frequent words become one token; any other text, in any script, is spelled by pieces
-    of words and at worst by bytes, so no word is unknown. V is ``size`` at most; 260 are
-    the special tokens, which come first, and the bytes. Saved by ``save_pretrained``,
-    loaded by ``AutoTokenizer.from_pretrained``.
+    Frequent words become one token; any other text is spelled by pieces of words and at
+    worst by bytes, so no word is unknown. V is ``size`` at most, of which 260 are the
+    special tokens, which come first, and the bytes.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -1,8 +1,4 @@
-"""Audio encoders (语音编码器), from scratch; with Whisper's weights one equals Whisper.
-
-Padding stands behind the sound and is masked at every step: the tokens of a sound do not
-depend on the batch that it is in.
-"""
+"""Audio encoders (语音编码器), from scratch; padding is masked at every step."""
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +14,10 @@ from .spectrogram import LogMel, normalise_bands, real_lengths
 class AudioEncoder(Configured):
     """A transformer over the log-mel spectrogram, the encoder of Whisper (语音编码器).
 
-    Two convolutions make tokens of the spectrogram (:class:`LogMel`): with ``strides`` of
-    2 and 2 each stands for 40 ms, with Whisper's 1 and 2 for 20 ms. Radford et al. 2022,
-    https://arxiv.org/abs/2212.04356. With ``seconds`` every sound is padded with silence
-    to that length, and all of it is attended to, as Whisper does with 30; the mask still
-    tells which tokens are real. ``normalise``: see :func:`normalise_bands`.
+    Two convolutions make tokens of :class:`LogMel`: with ``strides`` of 2 and 2 each
+    stands for 40 ms, with Whisper's 1 and 2 for 20 ms. With ``seconds`` every sound is
+    padded to that length and all of it attended to, as Whisper does with 30. Radford et
+    al. 2022, https://arxiv.org/abs/2212.04356.
     """
 
     def __init__(
@@ -76,9 +71,8 @@ class AudioEncoder(Configured):
 class ConvAudioEncoder(Configured):
     """Convolutions over the log-mel spectrogram and nothing else: for small data.
 
-    Each stage sees five neighbouring moments; the layer norm after it is taken over the
-    channels of one moment, so padding cannot leak in. A token stands for the product of
-    the ``strides`` times 10 ms; ``mels`` and ``rate`` are those of :class:`LogMel`.
+    Each stage sees five moments; layer norms are over the channels of one, so padding
+    cannot leak in. A token stands for 10 ms times all ``strides``.
     """
 
     def __init__(
@@ -122,10 +116,9 @@ def _convolutions(mels: int, width: int, strides, kernel: int) -> nn.ModuleList:
 class SpectrogramEncoder(Configured):
     """The spectrogram seen as a picture: for single words and few voices (声谱图编码器).
 
-    Two-dimensional convolutions slide over moments and over bands, so a pattern that
-    lies a little higher, as a smaller speaker's does, is the same pattern. Then the
-    bands that are left become the channels of each moment. A token stands for 40 ms.
-    ``normalise``: see :func:`normalise_bands`; :class:`SpectrogramAugment` comes first.
+    Convolutions slide over moments and bands, so a pattern that lies a little higher is
+    the same. The bands that are left become the channels of each moment; a token stands
+    for 40 ms. :class:`SpectrogramAugment` comes first.
     """
 
     def __init__(
@@ -184,9 +177,8 @@ class SpectrogramEncoder(Configured):
             return self.spectrogram(audio, mask)
         mels = self.spectrogram.filters.shape[1]
         if audio.shape[2] != mels:
-            raise ValueError(
-                f"a spectrogram must be (B, T, {mels}); got {tuple(audio.shape)}"
-            )
+            given = tuple(audio.shape)
+            raise ValueError(f"a spectrogram must be (B, T, {mels}); got {given}")
         return audio.transpose(1, 2), Tokens(audio, mask).mask
 
 

@@ -11,11 +11,10 @@ from .spectrogram import DECIBELS, to_hertz, to_mel
 
 
 class SpectrogramAugment(Configured):
-    """Another speaker says the same word, in another room (声谱图增强).
+    """Another speaker says the same word, in another room (声谱图增强). Chapter 2.3.
 
-    In training each spectrogram is changed in its own random way: vocal tract length
-    (声道长度扰动, Jaitly and Hinton 2013), hidden spans (SpecAugment, Park et al. 2019,
-    arXiv 1904.08779) and more. Chapter 2.3 measures it for an unseen speaker.
+    In training each spectrogram is changed at random: vocal tract length (声道长度扰动,
+    Jaitly and Hinton 2013), hidden spans (Park et al. 2019, arXiv 1904.08779) and more.
     """
 
     tract = 0.12  # frequencies are scaled by up to 1 ± this, as by another vocal tract
@@ -62,10 +61,7 @@ class SpectrogramAugment(Configured):
         columns = (2 * at / max(1, steps - 1) - 1)[:, None].expand(-1, mels, -1)
         rows = (2 * bands / max(1, mels - 1) - 1)[..., None].expand(-1, -1, steps)
         places = torch.stack([columns, rows], dim=-1).to(x)  # (B, mels, T, 2)
-        warped = F.grid_sample(
-            x[:, None], places, padding_mode="border", align_corners=True
-        )
-        return warped[:, 0]
+        return F.grid_sample(x[:, None], places, "bilinear", "border", True)[:, 0]
 
     def _hidden(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Which places are hidden: (B, mels, T) bool."""

@@ -35,6 +35,5 @@ def check_audio(waveform: Tensor, mask: Tensor | None = None) -> None:
 def check_mask(mask: Tensor | None, shape: tuple[int, ...], name: str) -> None:
     """A mask must be bool and of this shape."""
     if mask is not None and (mask.dtype != torch.bool or mask.shape != shape):
-        raise ValueError(
-            f"mask of {name} must be bool {shape}; got {mask.dtype} {tuple(mask.shape)}"
-        )
+        given = f"{mask.dtype} {tuple(mask.shape)}"
+        raise ValueError(f"mask of {name} must be bool {shape}; got {given}")

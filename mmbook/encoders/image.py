@@ -16,10 +16,9 @@ from .checks import check_image
 class ConvImageEncoder(Configured):
     """A convolutional image encoder (卷积图像编码器): each place of the last map is a token.
 
-    Each stage halves height and width; the ``channels`` are those of the stages before
-    the last, which has D. One more 3×3 convolution mixes neighbours, and a learned
-    position is added, because attention does not know places. Pictures of any height and
-    width are read: the positions, learned for ``size`` in pixels, are interpolated.
+    Each stage halves height and width; ``channels`` are those of the stages before the
+    last, which has D. One more 3×3 convolution mixes neighbours. Learned positions are
+    added: those of ``size`` pixels, interpolated for pictures of any height and width.
     """
 
     def __init__(
@@ -61,9 +60,8 @@ def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
 class PatchImageEncoder(Configured):
     """A vision transformer (视觉 Transformer): each patch of pixels is a token.
 
-    Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; with the same weights it
-    equals ``transformers.ViTModel``, whose first token is a learned summary. ``size`` and
-    ``patch`` are the sides in pixels of the pictures, squares, and of a patch.
+    Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; ``transformers.ViTModel``
+    with the same weights. ``size`` and ``patch`` are sides of squares, in pixels.
     """
 
     def __init__(

@@ -7,10 +7,7 @@ from ..tokens import Tokens, check_width
 
 
 class PrecomputedTokens(Configured):
-    """Passes on what :func:`mmbook.pretrained.keep_features` has computed (预计算特征).
-
-    ``width`` is their D, which is checked; None takes any. Chapter 1.1.
-    """
+    """Passes on precomputed features (预计算特征), ``width`` wide or any. Chapter 1.1."""
 
     def __init__(self, width: int | None = None):
         super().__init__()

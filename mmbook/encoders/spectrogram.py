@@ -12,10 +12,7 @@ DECIBELS = 40  # one unit of the log-mel spectrogram
 
 
 def mel_filters(mels: int = 80, rate: int = 16_000) -> Tensor:
-    """Triangles of area one that gather frequencies into bands (梅尔滤波器组): (bins, mels).
-
-    They overlap by half. Bins lie 40 Hz apart, from 0 to half the rate.
-    """
+    """Triangles of area one, half overlapping, bins of 40 Hz (梅尔滤波器组): (bins, mels)."""
     top = to_mel(torch.tensor(rate / 2, dtype=torch.float64))
     edges = to_hertz(torch.linspace(0, 1, mels + 2, dtype=torch.float64) * top)
     bins = torch.linspace(0, rate / 2, rate // 80 + 1, dtype=torch.float64)[:, None]
@@ -42,13 +39,12 @@ def to_hertz(mel: Tensor) -> Tensor:
 class LogMel(nn.Module):
     r"""The log-mel spectrogram of a waveform, as Whisper computes it.
 
-    Windows of 25 ms, one each 10 ms, give the power of each frequency; the mel filters
-    gather it; then, with m the greatest $\log_{10}$ of the whole sound,
+    Windows of 25 ms, one each 10 ms, give powers, which the mel filters gather; then
 
     $$x = \tfrac{1}{4} \left( \max(\log_{10} \text{power},\ m - 8) + 4 \right)$$
 
-    so a step of one is a factor of 10,000 in power, and what is 80 dB softer than the
-    loudest moment is cut off. Radford et al. 2022, https://arxiv.org/abs/2212.04356.
+    with m the greatest logarithm of the sound: a step of one is a factor of 10,000 in
+    power. Radford et al. 2022, https://arxiv.org/abs/2212.04356.
     """
 
     window: Tensor
@@ -98,9 +94,8 @@ def normalise_bands(
 ) -> Tensor:
     """Each band with mean 0 and variance 1 over its own sound (均值方差归一化).
 
-    A microphone adds a number to the logarithm in each band; the mean takes it away. What
-    is ``depth`` decibels softer than the loudest moment is raised to that first. (B,
-    mels, T) and (B, T) bool → (B, mels, T), zero at padding.
+    What is ``depth`` decibels softer than the loudest moment is raised to that. (B,
+    mels, T), (B, T) → (B, mels, T), zero at padding.
     """
     real = torch.ones_like(spectrum[:, :1]) if mask is None else mask[:, None].float()
     hidden = spectrum.masked_fill(real == 0, -torch.inf)

@@ -10,8 +10,7 @@ from ..tokens import Tokens
 class TextEncoder(Configured):
     """A transformer that reads a sentence in both directions (文本编码器).
 
-    With the same weights, and not ``norm_first``, it equals BERT (Devlin et al. 2019):
-    chapter 2.1. ``max_length`` is the longest L.
+    With its weights, not ``norm_first``, it is BERT (Devlin et al. 2019): chapter 2.1.
     """
 
     def __init__(

@@ -13,11 +13,9 @@ from .checks import check_image, check_mask
 class FrameVideoEncoder(Configured):
     """Each frame through an image encoder, then time (逐帧视频编码器).
 
-    Every token gets the learned position of its frame, of ``frames`` at most; then, if
-    there are ``layers``, each place of the picture attends along time. With ``pool`` a
-    frame becomes one token first, the mean (ViViT's "factorised encoder", Arnab et al.
-    2021, https://arxiv.org/abs/2103.15691). Frames that are padding are not given to the
-    image encoder, whose batch norm would count them.
+    Tokens get the learned position of their frame, of ``frames`` at most; in ``layers``
+    each place attends along time. With ``pool`` a frame becomes one token first, the
+    mean (Arnab et al. 2021, https://arxiv.org/abs/2103.15691). Padding is not seen.
     """
 
     def __init__(
@@ -73,16 +71,14 @@ class FrameVideoEncoder(Configured):
 class TubeletVideoEncoder(Configured):
     """A video transformer (视频 Transformer): each tube of pixels (时空管) is a token.
 
-    ``attention="joint"`` lets every token attend to all others, which costs (T · S)² for
-    T moments and S places (时空联合注意力). ``"divided"`` attends along time first and
-    within the frame then, which costs T² · S + T · S² (时空分离注意力, Bertasius et al.
-    2021, https://arxiv.org/abs/2102.05095). With the same weights the first equals
-    ``transformers.VideoMAEModel`` (Tong et al. 2022, https://arxiv.org/abs/2203.12602)
-    and both equal ``TimesformerModel``. A tubelet is real if one of its frames is.
-
-    The longest F is ``frames``; ``size`` and ``patch`` are sides in pixels. The position
-    is ``"learned"``, of each moment plus of each place, or ``"sinusoid"``, fixed waves
-    over all tokens as in VideoMAE. With ``summary`` a learned token comes first.
+    ``attention="joint"`` lets every token attend to all others (时空联合注意力), which costs
+    (T · S)² for T moments and S places; ``"divided"`` first along time, then within the
+    frame (时空分离注意力): T² · S + T · S² (Bertasius et al. 2021,
+    https://arxiv.org/abs/2102.05095). The first equals ``transformers.VideoMAEModel``
+    (Tong et al. 2022, https://arxiv.org/abs/2203.12602), both equal
+    ``TimesformerModel``. A tubelet is real if one of its frames is. The position is
+    ``"learned"``, moment plus place, or ``"sinusoid"`` over all tokens as in VideoMAE.
+    With ``summary`` a learned token comes first.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
 """Fine-tuning (微调): what is trained, what is frozen, and how little is enough.
 
-The parameter-efficient methods (参数高效微调) of chapter 3.3 each freeze a model, put few
-new parameters into it, and return it. ``keep`` names what is trained as a whole: by the
-*beginnings* of names, as in ``TrainingConfig.rates``: ``"head."`` is the whole head.
+The parameter-efficient methods (参数高效微调) of chapter 3.3 change a frozen model and return
+it. ``keep``: beginnings of names that train, as ``"head."`` for the whole head.
 """
 
 from .adapters import add_adapters

@@ -33,9 +33,8 @@ def count_parameters(model: nn.Module) -> Counted:
 def freeze(module: nn.Module, keep: Names = ()) -> nn.Module:
     """Exclude a module from training (冻结), but for the names that begin with ``keep``.
 
-    Its parameters get no gradient, and it stays in eval mode when ``fit`` calls
-    ``model.train()``, so its outputs stay the same. A copy or a pickle of it is frozen,
-    too; what ``save_pretrained`` wrote is not. Chapter 3.2.
+    It gets no gradient and stays in eval mode when ``fit`` calls ``model.train()``. So
+    does a copy or a pickle of it, but not what ``save_pretrained`` wrote. Chapter 3.2.
     """
     kept = names_that_begin(module, keep, "keep")
     for name, parameter in module.named_parameters():
@@ -86,10 +85,8 @@ def train_biases(model: nn.Module, keep: Names = HEAD) -> nn.Module:
 def stages(model: nn.Module) -> list[tuple[str, ...]]:
     """The layers of a model from the top down, each as beginnings of names.
 
-    For gradual unfreezing (逐层解冻, Howard and Ruder 2018,
-    https://arxiv.org/abs/1801.06146): ``unfreeze(model, *stage)`` and train, stage after
-    stage. A module lists its layers, input to output, by a method ``layers()``; one
-    without it is a single layer.
+    For ``unfreeze(model, *stage)``, stage after stage (逐层解冻, Howard and Ruder 2018,
+    https://arxiv.org/abs/1801.06146). Layers are what a module's ``layers()`` lists.
     """
     names = {id(p): name for name, p in model.named_parameters()}
     known, found = list(names.values()), []

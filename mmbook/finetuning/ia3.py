@@ -14,8 +14,7 @@ FEED_FORWARD_ENDS = ("feed_forward.2", "*[0-9].output.dense", "fc2", "mlp.c_proj
 class ScaledLinear(ReplacedLinear):
     """A linear layer with one learned factor for each activation, 1 at the start (IA³).
 
-    ``inputs=True`` scales what goes in, else what comes out. Liu et al. 2022,
-    https://arxiv.org/abs/2205.05638.
+    ``inputs`` scales what goes in. Liu et al. 2022, https://arxiv.org/abs/2205.05638.
     """
 
     def __init__(self, base: nn.Module, inputs: bool = False):

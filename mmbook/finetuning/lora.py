@@ -53,9 +53,8 @@ def add_lora(
 ) -> nn.Module:
     """Freeze a model and give linear layers of it a change of low rank, still zero.
 
-    A layer then trains ``rank`` · (in + out) numbers; ``alpha`` is 2 · ``rank`` if not
-    given. ``where`` says which layers: the last parts of names, with ``*`` for anything
-    (``("query", "feed_forward.*")``), or a function of name and layer.
+    ``alpha`` is 2 · ``rank`` if not given. ``where``: last parts of names, with ``*``
+    for anything (``("query", "feed_forward.*")``), or a function of name and layer.
     """
     at_least_one(rank=rank)
     alpha = 2 * rank if alpha is None else alpha

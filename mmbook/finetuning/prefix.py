@@ -13,8 +13,7 @@ from .replacing import Where, replace_modules, take_over
 class PrefixedAttention(Attention):
     """Attention with learned keys and values before those of the tokens (前缀微调).
 
-    ``prefix``, (2, heads, P, D / heads), is seen by every query. Li and Liang 2021,
-    https://arxiv.org/abs/2101.00190, without the network that makes their prefix.
+    ``prefix``: (2, heads, P, D / heads). After https://arxiv.org/abs/2101.00190.
     """
 
     def __init__(self, base: Attention, tokens: int):

@@ -13,8 +13,7 @@ from .replacing import Where, frozen_modules, matches, take_over
 class PromptedBlock(Block):
     """A block of a stack into which learned tokens go first (提示微调).
 
-    The first block puts them before its input, the last one takes them out again. Lester
-    et al. 2021, https://arxiv.org/abs/2104.08691.
+    The last one takes them out. Lester et al. 2021, https://arxiv.org/abs/2104.08691.
     """
 
     def __init__(self, base, tokens: int, first: bool, last: bool):

@@ -16,8 +16,7 @@ Where = Names | Callable[[str, nn.Module], bool]
 class ReplacedLinear(nn.Module):
     """What stands in the place of a linear layer, or of a ``Conv1D`` of GPT-2.
 
-    As attributes, ``weight`` and ``bias`` are the effective ones, for parents that read
-    them and don't call the layer: the fast path of ``nn.TransformerEncoderLayer``.
+    ``weight`` and ``bias`` are the effective ones, for parents that only read them.
     """
 
     weight = property(lambda self: self._turned(self._effective()[0]))

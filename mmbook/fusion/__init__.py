@@ -1,8 +1,7 @@
 """Fusion (融合): tokens of several modalities in, one sequence of tokens out.
 
-One file a method, one line a method in the table below, from simple to rich. A missing
-modality is not an error, padding changes nothing, and a row in which nothing at all is
-real has no real token afterwards.
+One file a method, from simple to rich. A missing modality is not an error, padding
+changes nothing, and a row in which nothing is real has no real token afterwards.
 """
 
 from .base import count_operations

@@ -10,8 +10,7 @@ from ..tokens import Tokens
 class Fusion(Configured):
     """A fusion of named modalities; subclasses write :meth:`forward`.
 
-    All take ``widths`` of each modality's tokens, by name, as ``{"image": 96}``, and
-    ``width``, D of the fused tokens; most also ``layers`` and ``heads`` of attention.
+    ``widths`` are those of the tokens, as ``{"image": 96}``, ``width`` the fused one's.
     """
 
     def __init__(self, widths: dict[str, int], width: int):
@@ -37,11 +36,7 @@ class Fusion(Configured):
         return aligned
 
     def vectors(self, tokens: dict[str, Tokens]) -> Tokens:
-        """One vector for each modality, the mean of its tokens: (B, modalities, D).
-
-        One that is missing, or holds only padding in a row, has a zero vector there and
-        is not real in the mask. The two can't be told apart.
-        """
+        """The mean of each modality's tokens, or zero: (B, modalities, D)."""
         self._check(tokens)
         found = {name: self.vector(name, part) for name, part in tokens.items()}
         if len(found) < len(self.modalities):
@@ -53,8 +48,7 @@ class Fusion(Configured):
     def vector(self, name: str, part: Tokens) -> tuple[Tensor, Tensor]:
         """The mean of a modality's aligned tokens (B, D), and where it is real (B, 1).
 
-        Where no token is real it is zero. The projection is linear, so that of the mean
-        is the mean of the projections, and costs one token instead of N.
+        Zero where none is. The mean is projected, one token instead of N: it's linear.
         """
         real = part.mask.any(1, keepdim=True)
         return (self.project[name](part.pooled()) + self.mark[name]) * real, real
@@ -75,10 +69,7 @@ class Fusion(Configured):
 
 
 class AttentionFusion(Fusion):
-    """What the fusions made of transformer blocks share: ``layers`` layers and a norm.
-
-    With ``queries`` there are so many learned tokens (可学习查询), too: (n, D).
-    """
+    """What transformer fusions share: layers, a norm, ``queries`` (可学习查询) (n, D)."""
 
     def __init__(
         self,
@@ -121,10 +112,7 @@ def at_least_one(**numbers: int) -> None:
 
 
 def count_operations(fusion: nn.Module, tokens: dict[str, Tokens]) -> int:
-    """Additions and multiplications of one forward pass (运算量), for all its rows.
-
-    Only products of matrices count, those of attention included; the rest is little.
-    """
+    """Additions and multiplications in matrix products of one forward pass (运算量)."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode  # slow to import
 

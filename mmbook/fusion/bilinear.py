@@ -16,11 +16,10 @@ class Bilinear(Fusion):
     $$z_k = \mathrm{norm}\Big(\sum_{i, j} W_{ijk}\, \tilde x_i\, \tilde y_j\Big)_k,
     \qquad \tilde x = (\bar x; 1), \quad \tilde y = (\bar y; 1)$$
 
-    The 1 keeps the vectors themselves beside their products (Zadeh et al. 2017,
-    https://arxiv.org/abs/1707.07250); of a missing modality only the 1 is left. Each pair
-    has a tensor of $(D + 1)^2 D$ numbers, and the pairs are added; :class:`.LowRankTensor`
-    needs less. A single modality is multiplied with itself (Lin et al. 2015,
-    https://arxiv.org/abs/1504.07889).
+    The 1 keeps the vectors themselves (Zadeh et al. 2017,
+    https://arxiv.org/abs/1707.07250); only it is left of a missing modality. Each pair
+    has $(D + 1)^2 D$ numbers; the pairs are added. A single modality is multiplied with
+    itself (Lin et al. 2015, https://arxiv.org/abs/1504.07889).
     """
 
     def __init__(self, widths: dict[str, int], width: int):

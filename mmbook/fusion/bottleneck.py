@@ -14,11 +14,10 @@ class Bottleneck(AttentionFusion):
     $$[x_m; s_m] \leftarrow \mathrm{block}_m([x_m; s]), \qquad
     s \leftarrow \mathrm{mean}_m\, s_m$$
 
-    per layer. Each modality looks at itself and at the $n$ = ``shared`` tokens $s$, never
-    at another modality; then the shared tokens are averaged. Nagrani et al. 2021,
-    https://arxiv.org/abs/2107.00135. The work grows with the sum of the squares of the
-    lengths, not with the square of their sum. In the first layer the shared tokens only
-    listen; with one layer only they know of all, and this is why they are handed on.
+    per layer. Each modality looks at itself and at the $n$ = ``shared`` tokens $s$
+    only: the work grows with the sum of squared lengths. In the first layer these only
+    listen, so they are handed on. Nagrani et al. 2021,
+    https://arxiv.org/abs/2107.00135.
     """
 
     def __init__(

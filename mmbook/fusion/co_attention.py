@@ -12,9 +12,8 @@ class CoAttention(AttentionFusion):
 
     $$x_m \leftarrow \mathrm{block}_m\big(x_m,\ \text{context} = [x_k]_{k \neq m}\big)$$
 
-    per layer, for all modalities at once: self-attention, cross-attention to the others
-    as they were before the layer, feed-forward, each with its own weights. ViLBERT (Lu et
-    al. 2019, https://arxiv.org/abs/1908.02265), for any number of modalities.
+    per layer, for all modalities at once, each with its own weights: ViLBERT (Lu et al.
+    2019, https://arxiv.org/abs/1908.02265), for any number of modalities.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

@@ -7,10 +7,7 @@ from .base import Fusion
 
 
 class Concatenation(Fusion):
-    """All tokens of all modalities in one sequence, (B, N₁ + N₂ + …, D).
-
-    Whoever reads it with attention mixes. Chapter 1.1 shows what happens if nobody does.
-    """
+    """All tokens of all modalities, one sequence (B, N₁ + N₂ + …, D). Chapter 1.1."""
 
     def __init__(self, widths: dict[str, int], width: int):
         super().__init__(widths, width)

@@ -10,9 +10,8 @@ from .base import AttentionFusion
 class CrossAttention(AttentionFusion):
     """The asking modality's tokens, each enriched by what it found in the others.
 
-    The first of ``widths`` asks. Per layer: self-attention among its tokens,
-    cross-attention to all tokens of the others, feed-forward. If it is missing, the
-    others pass through a self-attention alone; if the others are, it does.
+    The first of ``widths`` asks. Per layer: self-attention, cross-attention to all
+    tokens of the others, feed-forward. Either side may be missing.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

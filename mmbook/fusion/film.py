@@ -14,10 +14,9 @@ class FiLM(Fusion):
     z = h + \mathrm{ReLU}\big((1 + \gamma) \odot \mathrm{norm}(W_2 h) + \beta\big),
     \qquad (\gamma, \beta) = V \sum_m \bar x_m$$
 
-    per block, after Perez et al. 2018, https://arxiv.org/abs/1709.07871; the sum goes
-    over the other modalities. All tokens of a row get the same $\gamma$ and $\beta$, so
-    a question can say *what* to look for, but not where. If the first modality is
-    missing, the next one takes its place.
+    per block, after Perez et al. 2018, https://arxiv.org/abs/1709.07871. All tokens of
+    a row get the same $\gamma$ and $\beta$: these say *what* to look for, not where. If
+    the first modality is missing, the next one takes its place.
     """
 
     def __init__(self, widths: dict[str, int], width: int, layers: int = 1):

@@ -13,9 +13,8 @@ class Gated(Fusion):
     $$z = \sum_m g_m \odot \tanh(\bar x_m), \qquad
     g = \mathrm{softmax}_m\big(W [\bar x_1; \bar x_2; \dots] + b\big)$$
 
-    One gate for each modality and each of the D numbers. With two modalities this is the
-    gated multimodal unit of Arevalo et al. 2017, https://arxiv.org/abs/1702.01992. The
-    gate of a missing modality is shut: the others share the whole weight.
+    One gate for each modality and each of the D numbers, shut if it is missing. For
+    two: the unit of Arevalo et al. 2017, https://arxiv.org/abs/1702.01992.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

@@ -13,9 +13,8 @@ class LateFusion(Fusion):
 
     $$z_m = \mathrm{norm}(\bar x_m + f_m(\bar x_m))$$
 
-    $f_m$ has one hidden layer. Nothing meets here: a linear head can only add up the
-    votes of the modalities, of which a missing one has none, and chapter 1.1 shows what
-    votes can't do. A survey: Baltrušaitis et al. 2017, https://arxiv.org/abs/1705.09406.
+    $f_m$ has one hidden layer. Nothing meets here: a linear head can only add up votes:
+    chapter 1.1. A survey: Baltrušaitis et al. 2017, https://arxiv.org/abs/1705.09406.
     """
 
     def __init__(self, widths: dict[str, int], width: int, dropout: float = 0.0):

@@ -14,11 +14,9 @@ class LowRankTensor(Fusion):
     $$z = \mathrm{norm}\Big(\sum_{r=1}^{R} \prod_m F_m^{(r)} \tilde x_m\Big),
     \qquad \tilde x_m = (\bar x_m; 1)$$
 
-    with R = ``rank``. Liu et al. 2018, https://arxiv.org/abs/1806.00064. This is a tensor
-    $W = \sum_r F_1^{(r)} \otimes F_2^{(r)} \otimes \dots$ applied to the outer product of
-    all vectors, as in :class:`.Bilinear`; but of $M$ modalities it has $R M (D + 1) D$
-    numbers instead of $(D + 1)^M D$. A missing modality is $(0, \dots, 0, 1)$: a learned
-    constant, and all products of the others stay.
+    with R = ``rank`` (Liu et al. 2018, https://arxiv.org/abs/1806.00064): the tensor of
+    :class:`.Bilinear` as $\sum_r F_1^{(r)} \otimes F_2^{(r)} \otimes \dots$,
+    $R M (D + 1) D$ numbers instead of $(D + 1)^M D$. Missing: $(0, \dots, 0, 1)$.
     """
 
     decays = ("factors",)  # weight decay pulls them to zero, as it does a weight

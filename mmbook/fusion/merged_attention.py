@@ -12,10 +12,8 @@ class MergedAttention(AttentionFusion):
 
     $$z = \mathrm{blocks}([x_1 + e_1; x_2 + e_2; \dots])$$
 
-    Early fusion (早期融合): the modalities meet in every layer, each with its mark
-    $e_m$. The "merged attention" of Dou et al. 2021, https://arxiv.org/abs/2111.02387,
-    and ViLT (Kim et al. 2021, https://arxiv.org/abs/2102.03334). The work grows with the
-    square of the length of the whole sequence.
+    Early fusion (早期融合), each modality with its mark $e_m$: Dou et al. 2021,
+    https://arxiv.org/abs/2111.02387, and ViLT, https://arxiv.org/abs/2102.03334.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

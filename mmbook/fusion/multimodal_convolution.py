@@ -69,17 +69,13 @@ class MultimodalConvolution(Fusion):
 
 
 class WindowLayer(nn.Module):
-    """Convolve windows of k tokens with one more vector, gate, and add.
-
-    If ``causal``, the window ends at its token; otherwise the token is in its middle.
-    """
+    """Convolve windows of k tokens, up to this one if ``causal``, gate, and add."""
 
     def __init__(self, width: int, window: int, causal: bool, dropout: float = 0.0):
         super().__init__()
         if not causal and window % 2 == 0:
-            raise ValueError(
-                f"a window has an odd number of tokens; got {window}: or take causal=True"
-            )
+            given = f"{window}: or take causal=True"
+            raise ValueError(f"a window has an odd number of tokens; got {given}")
         self.before = window - 1 if causal else window // 2
         self.after = 0 if causal else window // 2
         self.norm = nn.LayerNorm(width)

@@ -14,9 +14,8 @@ class Product(Fusion):
 
     $$z = \mathrm{norm}\Big(\prod_m (W_m \bar x_m + b_m)\Big)$$
 
-    number by number (Hadamard product), and 1 for a missing modality. For two it is a
-    bilinear form of low rank (Kim et al. 2017, https://arxiv.org/abs/1610.04325).
-    Products of small numbers are smaller still, so a layer norm follows.
+    number by number, with 1 for a missing modality. For two it is a bilinear form of
+    low rank (Kim et al. 2017, https://arxiv.org/abs/1610.04325).
     """
 
     def __init__(self, widths: dict[str, int], width: int):

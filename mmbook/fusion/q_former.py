@@ -15,14 +15,10 @@ class QFormer(AttentionFusion):
     q \leftarrow q + \mathrm{cross}(q, [x_1; x_2; \dots]), \quad
     [q; t] \leftarrow [q; t] + f([q; t])$$
 
-    per layer, with a layer norm before each part. $t$ are the tokens of the text, $x_m$
-    those of the other modalities; only the queries are handed on.
-
-    BLIP-2 (Li et al. 2023, https://arxiv.org/abs/2301.12597); that the text tells the
-    queries what to look for is InstructBLIP (Dai et al. 2023,
-    https://arxiv.org/abs/2305.06500), with a feed-forward layer of its own for the text.
-    Without a modality of the name ``text`` the queries talk among themselves; in a row
-    without the others they hear only the text.
+    per layer, with a layer norm before each part, for tokens $t$ of the modality
+    ``text``, if there is one, and $x_m$ of the others. BLIP-2 (Li et al. 2023,
+    https://arxiv.org/abs/2301.12597); the text came with InstructBLIP (Dai et al. 2023,
+    https://arxiv.org/abs/2305.06500), whose text has a feed-forward layer of its own.
     """
 
     def __init__(

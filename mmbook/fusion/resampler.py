@@ -15,10 +15,8 @@ class PerceiverResampler(AttentionFusion):
     $$q \leftarrow q + \mathrm{attention}(q,\ [x_1; x_2; \dots; q]), \qquad
     q \leftarrow q + f(q)$$
 
-    per layer, with a layer norm before each part. Flamingo (Alayrac et al. 2022,
-    https://arxiv.org/abs/2204.14198), after the Perceiver (Jaegle et al. 2021,
-    https://arxiv.org/abs/2103.03206). However long the input is, n = ``queries`` tokens
-    come out. Compare :class:`.QFormer`, where a text can tell them what to look for.
+    per layer, normed before each part, for n = ``queries``. Alayrac et al. 2022,
+    https://arxiv.org/abs/2204.14198, after Perceiver, https://arxiv.org/abs/2103.03206.
     """
 
     def __init__(

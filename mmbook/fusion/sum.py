@@ -13,9 +13,8 @@ class Sum(Fusion):
 
     $$z = \sum_m (W_m \bar x_m + b_m)$$
 
-    One of the baselines of Kiela et al. 2018, https://arxiv.org/abs/1802.02892. A
-    linear head on it can only add votes; one with a hidden layer can relate them. There
-    is no layer norm on purpose: to divide by the spread of the *sum* relates its parts.
+    Without a layer norm, on purpose: to divide by the spread of the *sum* relates its
+    parts. A baseline of Kiela et al. 2018, https://arxiv.org/abs/1802.02892.
     """
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:

@@ -18,15 +18,11 @@ class TransformerXL(AttentionFusion):
 
     $$x^{n} = \mathrm{block}\big(x^{n-1},\ [\mathrm{SG}(m^{n-1}); x^{n-1}]\big)$$
 
-    per layer $n$. $m^{n-1}$ are the states that entered the layer in earlier segments, M
-    = ``memory`` tokens at most (it may be changed later); SG lets no gradient through. A
-    token looks back only, and knows how far away another one is, not where it stands. Dai
-    et al. 2019, https://arxiv.org/abs/1901.02860, with the layer norm before each part.
-    It is a fusion because the stream has tokens of several modalities. Chapter 2.6.
-
-    What comes out stands in the order of the stream, real tokens first. Without
-    ``times`` the modalities follow each other in the order of ``widths``. Padding and
-    missing modalities leave no gap: distances are counted in real tokens.
+    per layer $n$. $m^{n-1}$ are its earlier inputs, ``memory`` tokens at most; SG lets
+    no gradient through. A token looks back only, and knows distances, counted in real
+    tokens, not places. Dai et al. 2019, https://arxiv.org/abs/1901.02860, with the
+    layer norm before each part. Chapter 2.6. What comes out stands in the order of the
+    stream, real tokens first: without ``times`` the order of ``widths``.
     """
 
     def __init__(
@@ -81,10 +77,7 @@ class TransformerXL(AttentionFusion):
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What entered each layer in earlier segments, without a gradient.
-
-    Real tokens stand last, so that the next segment follows them without a gap.
-    """
+    """What entered each layer earlier, without a gradient; real tokens stand last."""
 
     states: tuple[Tensor, ...]  # of each layer, (B, M, D)
     mask: Tensor  # (B, M) bool, True where a token is real
@@ -111,9 +104,8 @@ class Memory:
         own = (len(self.states), len(self.mask))
         if own != (layers, len(like)):
             wanted = f"{layers} layers, {len(like)} rows"
-            raise ValueError(
-                f"a memory of {wanted} is needed; got {own[0]} layers, {own[1]} rows"
-            )
+            given = f"{own[0]} layers, {own[1]} rows"
+            raise ValueError(f"a memory of {wanted} is needed; got {given}")
 
 
 def merged(parts: dict[str, Tokens], times: dict[str, Tensor] | None = None) -> Tokens:
@@ -124,11 +116,9 @@ def merged(parts: dict[str, Tokens], times: dict[str, Tensor] | None = None) -> 
     when = torch.arange(joined.mask.shape[1], device=device).expand_as(joined.mask)
     if times is not None:
         for name, part in parts.items():
-            given = tuple(times[name].shape) if name in times else "nothing"
-            if given != (shape := tuple(part.mask.shape)):
-                raise ValueError(
-                    f"times of {name} must be (B, N) = {shape}; got {given}"
-                )
+            own = tuple(times[name].shape) if name in times else "nothing"
+            if own != (shape := tuple(part.mask.shape)):
+                raise ValueError(f"times of {name} must be (B, N) = {shape}; got {own}")
         when = torch.cat([times[name].to(exact) for name in parts], dim=1)
     when = when.to(exact).masked_fill(~joined.mask, float("inf"))
     order = when.argsort(dim=1, stable=True)
@@ -163,9 +153,8 @@ class RelativeAttention(nn.Module):
 
     $$A_{ij} = q_i^\top k_j + q_i^\top W_R R_{i-j} + u^\top k_j + v^\top W_R R_{i-j}$$
 
-    per head, $j \le i$, before division by $\sqrt d$ and softmax; $R_\delta$ is a vector
-    of sines and cosines of the distance $\delta$ (Dai et al. 2019, section 3.3,
-    https://arxiv.org/abs/1901.02860). As there, no projection has a bias.
+    per head, $j \le i$, before division by $\sqrt d$ and softmax; $R_\delta$ are
+    sinusoids (Dai et al. 2019, https://arxiv.org/abs/1901.02860).
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0):
@@ -185,8 +174,7 @@ class RelativeAttention(nn.Module):
     def forward(self, seen: Tensor, N: int, mask: Tensor | None = None) -> Tensor:
         """Let the last N of the tokens ``seen`` (B, K, D) look back: (B, N, D).
 
-        ``mask`` (B, K) is True for tokens that may be looked at. Each may look at
-        itself, so that padding has something to look at, too.
+        ``mask`` (B, K) is True for what may be looked at; each may look at itself.
         """
         query = self._split(self.query(seen[:, -N:]))  # (B, heads, N, d)
         key, value = self._split(self.key(seen)), self._split(self.value(seen))
@@ -196,13 +184,9 @@ class RelativeAttention(nn.Module):
         R = self.position(R).unflatten(-1, (self.heads, d)).transpose(0, 1)
         by_distance = shift((query + self.v) @ R.transpose(-2, -1))  # (B, heads, N, K)
         allowed = may_look_back(N, K, mask, seen.device)
-        mixed = F.scaled_dot_product_attention(
-            query + self.u,
-            key,
-            value,
-            attn_mask=(by_distance / d**0.5).masked_fill(~allowed, float("-inf")),
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        bias = (by_distance / d**0.5).masked_fill(~allowed, float("-inf"))
+        p, query = self.dropout if self.training else 0.0, query + self.u
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, p)
         return self.out(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
 
     def _split(self, x: Tensor) -> Tensor:

@@ -12,9 +12,7 @@ class VectorConcatenation(Fusion):
 
     $$z = \mathrm{norm}\big(\mathrm{ReLU}(W [\bar x_1; \bar x_2; \dots] + b)\big)$$
 
-    The commonest baseline (a survey: Baltrušaitis et al. 2017,
-    https://arxiv.org/abs/1705.09406); a missing modality is zeros. Compare
-    :class:`.Concatenation`, which leaves the tokens whole.
+    Baltrušaitis et al. 2017, https://arxiv.org/abs/1705.09406. A missing one is zeros.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

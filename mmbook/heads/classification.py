@@ -9,10 +9,7 @@ from ..tokens import Tokens, check_width
 
 
 class ClassificationHead(Configured):
-    """Mean of the tokens, a hidden layer or none, logits (分类头). Chapter 3.2.
-
-    ``smoothing`` and ``class_weights``: see :func:`mmbook.losses.cross_entropy`.
-    """
+    """Mean of the tokens, a hidden layer or none, logits (分类头). Chapter 3.2."""
 
     def __init__(
         self,

@@ -15,10 +15,9 @@ from .decoder import Decoder, StreamCache
 class ConvGenerationHead(Decoder):
     """Each word from a window of the words before it, and the picture (卷积生成头).
 
-    The words of a causal :class:`mmbook.fusion.MultimodalConvolution`, and logits on top:
-    a word depends on layers · (window - 1) earlier ones, and on the mean of the tokens.
-    Gehring et al. 2017, https://arxiv.org/abs/1705.03122; chapter 3.2. ``context_width``
-    is that of the tokens, ``sentence`` further arguments of a :class:`Decoder`.
+    A causal :class:`mmbook.fusion.MultimodalConvolution` with logits on top: a word
+    depends on layers · (window - 1) earlier ones, and on the mean of the tokens.
+    Gehring et al. 2017, https://arxiv.org/abs/1705.03122; chapter 3.2.
     """
 
     def __init__(

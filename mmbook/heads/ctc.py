@@ -10,17 +10,15 @@ from ..tokens import IGNORED, Tokens, check_width
 class CTCHead(Configured):
     r"""One symbol or a blank at each token, in time order (连接时序分类): speech to text.
 
-    The labels do not say at which moment a word is spoken, so all ways to spread them
-    over the tokens count together:
+    All ways to spread the labels y over the tokens count together:
 
     $$\mathcal{L} = -\frac{1}{n} \log \sum_{\pi:\, \mathrm{collapse}(\pi) = y}
     \prod_t p_t(\pi_t)$$
 
     where collapse merges what is repeated and then drops blanks. Graves et al. 2006,
     https://doi.org/10.1145/1143844.1143891; chapter 2.3. A row of nothing but −100 does
-    not count. A sound with fewer tokens than labels cannot say them: its loss is
-    infinite. The number that ends the labels, ``end`` or None, is not spoken, so it is
-    not aligned; it counts in n as in all losses of the book.
+    not count; one with fewer tokens than labels has infinite loss. ``end``, or None,
+    ends the labels: it is not spoken, but counts in n as in all losses of the book.
     """
 
     def __init__(

@@ -16,10 +16,9 @@ from ..tokens import IGNORED, Tokens
 class Decoder(Configured):
     """What the heads that write a sentence word by word share (解码器). Chapter 5.2.
 
-    Labels are the sentence itself, ended by ``end``, −100 at padding. The words that the
-    decoder reads are those labels moved right by one behind ``start``; this is the only
-    shift, so ``logits[:, t]`` predicts ``labels[:, t]``. Without tokens a decoder is a
-    language model. ``smoothing``: see :func:`mmbook.losses.cross_entropy`.
+    Labels are the sentence, ended by ``end``, −100 at padding. The decoder reads them
+    moved right by one behind ``start``, the only shift: ``logits[:, t]`` predicts
+    ``labels[:, t]``. Without tokens it is a language model.
     """
 
     def __init__(

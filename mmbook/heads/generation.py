@@ -12,12 +12,11 @@ from .decoder import Decoder
 
 
 class GenerationHead(Decoder):
-    """A transformer decoder that attends to the tokens (生成头).
+    """A transformer decoder that attends to the tokens (生成头). Chapter 5.2.
 
     Without tokens, or a ``context_width`` of them, it is a language model: it can be
-    pre-trained on text alone, or take over the weights of a BERT, and learn to look
-    later. Chapter 5.2 does both. BERT is not ``norm_first``, and has one more layer, the
-    ``transform``, before the logits. For the others see :class:`Decoder`.
+    pre-trained on text alone, or take over a BERT's weights (not ``norm_first``, and
+    with a ``transform`` before the logits), and learn to look later.
     """
 
     def __init__(

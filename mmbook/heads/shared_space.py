@@ -18,11 +18,9 @@ class SharedSpaceHead(Configured):
     $$\mathcal{L} = \frac{1}{|P|} \sum_{(m, n) \in P}
     \mathrm{InfoNCE}(z_m, z_n;\ \tau_{mn})$$
 
-    where $P$ are the pairs to be trained of which the batch holds both; each has its own
-    learned temperature. Two modalities make CLIP's head. What two modalities are each
-    bound to, binds them to each other: ImageBind (Girdhar et al. 2023,
-    https://arxiv.org/abs/2305.05665) does it with pictures in the middle, chapter 2.8
-    with sentences. Without ``pairs``, each modality makes one with the last.
+    where $P$ are the ``pairs`` (if not given, each modality with the last) of which the
+    batch holds both. Two make CLIP's head; ImageBind (Girdhar et al. 2023,
+    https://arxiv.org/abs/2305.05665) binds all by pictures; chapter 2.8, by sentences.
     """
 
     couples_rows = True  # the loss of a batch is not the mean of its parts' losses

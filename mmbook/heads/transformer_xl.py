@@ -13,10 +13,8 @@ from .decoder import Decoder, StreamCache
 class TransformerXLGenerationHead(Decoder):
     """Picture and words are one stream that looks back (Transformer-XL 生成头).
 
-    A :class:`mmbook.fusion.TransformerXL` reads the tokens and then the words, with
-    logits on top; there is no cross-attention. While words are made one by one, the
-    picture and the words so far are its ``memory``, so many at most. Chapter 3.2.
-    ``context_width`` and ``sentence``: see :class:`ConvGenerationHead`.
+    A :class:`mmbook.fusion.TransformerXL` reads tokens, then words, with logits on top.
+    While words are made, the last ``memory`` of the stream are kept. Chapter 3.2.
     """
 
     def __init__(

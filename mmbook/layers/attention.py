@@ -61,8 +61,7 @@ class Attention(nn.Module):
     $$\mathrm{softmax}\left(QK^\top / \sqrt{d}\right) V$$
 
     per head, with $d = D / \text{heads}$ (Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762). Chapter 5.2 derives it. ``context_width`` is that
-    of the tokens attended to, if it is not D.
+    https://arxiv.org/abs/1706.03762). Chapter 5.2.
     """
 
     def __init__(
@@ -92,8 +91,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """``x`` (B, N, D) attends to ``context`` (B, M, ·), or to itself: (B, N, D).
 
-        ``mask`` (B, M) is True for tokens that may be attended to. ``causal`` hides
-        later tokens; with a ``cache`` the new tokens follow those that it keeps.
+        ``mask`` (B, M): True is seen. With a ``cache`` new tokens follow what it keeps.
         """
         query = self._split(self.query(x))  # (B, heads, N, d)
         keys, values = self._keys_and_values(x, context, cache)  # (B, heads, M, d)

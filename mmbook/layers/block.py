@@ -21,10 +21,9 @@ class FeedForward(nn.Sequential):
 class Block(nn.Module):
     """A transformer layer: self-attention, cross-attention to a context, feed-forward.
 
-    ``norm_first=True`` normalises before each part and adds its result (pre-norm, GPT-2,
-    ViT); ``norm_first=False`` adds first and normalises the sum (post-norm, BERT).
-    ``hidden`` is the width of the feed-forward network, 4 D if not given; without a
-    ``context_width`` there is no cross-attention.
+    ``norm_first=True`` normalises before each part (pre-norm, GPT-2, ViT), False after
+    its sum (post-norm, BERT). ``hidden`` is the feed-forward width, 4 D if not given;
+    without a ``context_width`` there is no cross-attention.
     """
 
     def __init__(

@@ -11,10 +11,9 @@ def sinusoids(positions: Tensor, width: int, order: str = "interleaved") -> Tens
 
     $$\sin(n / 10000^{2i/D}), \quad \cos(n / 10000^{2i/D}), \quad 0 \le i < D / 2$$
 
-    ``order``: ``"interleaved"`` has them in turn (Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762), ``"halves"`` all sines first (Transformer-XL), both
-    in float64, which Apple's GPUs lack. ``"whisper"`` is halves in float32, with
-    $i / (D/2 - 1)$ in place of $2i / D$. Chapters 2.3, 2.4 and 2.6.
+    ``"interleaved"`` in turn (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762),
+    ``"halves"`` sines first, both in float64 (Apple's GPUs lack it); ``"whisper"`` as
+    halves in float32, $i / (D/2 - 1)$ for $2i / D$. Chapters 2.3, 2.4 and 2.6.
     """
     if order not in ("interleaved", "halves", "whisper"):
         raise ValueError(f"order is interleaved, halves or whisper; got {order!r}")

@@ -34,10 +34,8 @@ class TextEmbedding(nn.Module):
 def check_ids(ids: Tensor, longest: int) -> None:
     """Raise ValueError unless these are token ids (B, L) with L ≤ ``longest``."""
     if ids.ndim != 2 or ids.is_floating_point():
-        raise ValueError(
-            f"text must be token ids (B, L); got {(*ids.shape,)} {ids.dtype}"
-        )
+        given = f"{(*ids.shape,)} {ids.dtype}"
+        raise ValueError(f"text must be token ids (B, L); got {given}")
     if ids.shape[1] > longest:
-        raise ValueError(
-            f"text may have {longest} tokens here; got {ids.shape[1]}: cut it by max_length"
-        )
+        given = f"{ids.shape[1]}: cut it by max_length"
+        raise ValueError(f"text may have {longest} tokens here; got {given}")

@@ -15,10 +15,8 @@ class PretrainedAudioEncoder(Pretrained):
     """A pre-trained speech model: Whisper's encoder, wav2vec 2.0, HuBERT or WavLM.
 
     Whisper (Radford et al. 2022) reads a log-mel spectrogram of 30 s, whatever the
-    sound; the mask tells which tokens are real. The others (Baevski et al. 2020,
-    https://arxiv.org/abs/2006.11477) read waveforms, and some of them would hear padding:
-    sounds of different lengths are given to them one by one. ``rate`` is that of the
-    sounds that the model was trained on; with ``normalise`` each has mean 0 and variance 1.
+    sound; the others (Baevski et al. 2020, https://arxiv.org/abs/2006.11477) waveforms,
+    those of different lengths one by one, with ``normalise`` standardised.
     """
 
     kinds = ("whisper", "wav2vec2", "hubert", "wavlm")

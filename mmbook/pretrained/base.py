@@ -1,8 +1,7 @@
 """Pre-trained encoders through transformers, behind the signature of our own.
 
-What goes in is the book's batch (pictures in [0, 1], token ids, waveforms); resizing,
-normalisation and spectra, as the checkpoint expects them, happen inside. Only safetensors
-are read, in float32 whatever they were saved in.
+What goes in is the book's batch; resizing, normalisation and spectra happen inside.
+Only safetensors are read, in float32 whatever they were saved in.
 """
 
 import contextlib
@@ -26,12 +25,10 @@ DROPPED |= {"label2id", "transformers_version"}  # from a config; they shape no 
 class Pretrained(Configured):
     """A transformers model, frozen or not, and a linear layer behind it.
 
-    Of a checkpoint the part that encodes this modality is taken: the tower of a CLIP or
-    SigLIP, the encoder of a T5 or Whisper. If it is not ``trainable``, it is frozen (冻结):
-    it gets no gradient and stays in eval mode. Batch norm always keeps the statistics of
-    the checkpoint: those of a small batch are poor ones. The linear layer learns in both
-    cases; it leads from the ``own_width`` of the model, C, to ``width``, the D of the
-    tokens, and is left out if that is None.
+    Of a checkpoint the encoder of this modality is taken. If it is not ``trainable``,
+    it is frozen (冻结): no gradient, eval mode. Batch norm always keeps the statistics of
+    the checkpoint. The linear layer, which learns in both cases, leads from
+    ``own_width``, C, to ``width``, D, and is left out if that is None.
     """
 
     tower = ""  # the name of this modality's part in a model of several towers
@@ -98,8 +95,7 @@ class Pretrained(Configured):
     def from_pretrained(cls, name_or_folder, width=None, trainable=False, **settings):
         """A checkpoint of transformers, or what :meth:`save_pretrained` wrote.
 
-        A name is a folder or a model on the hub. ``settings`` are further arguments of the
-        class; those that are not given are read from the checkpoint.
+        ``settings``: arguments of the class, if not those that the checkpoint tells.
         """
         name = os.fspath(name_or_folder)
         if name.startswith("mmbook/") or Path(name).is_absolute():

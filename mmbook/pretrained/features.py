@@ -22,15 +22,12 @@ def keep_features(
     dtype: torch.dtype = torch.float32,
     collate: Collate | None = None,
 ) -> Tensor | list[Tensor]:
-    """Compute the outputs of a frozen encoder once: (items, N, C).
+    """Compute the outputs of a frozen encoder once: (items, N, C), or a list of (N, C).
 
-    Where items have different numbers of tokens, it is a list of (N, C) without padding.
-    Features stand in an item in the place of the input: ``dict(item, text=features[n])``.
-    A pretrained encoder takes them back, for they are its outputs before the linear
-    layer; of others, :class:`~mmbook.encoders.PrecomputedTokens`. Chapters 2.4 and 5.2.
-
-    ``data`` are items, or the values themselves; of :class:`~mmbook.data.Photographs` and
-    the like each picture once. Strings need a ``collate`` with a tokenizer.
+    They stand in an item in the place of the input, ``dict(item, text=features[n])``: a
+    pretrained encoder takes them back, before its linear layer; of others,
+    :class:`~mmbook.encoders.PrecomputedTokens`. ``data`` are items or values. Chapters
+    2.4 and 5.2.
     """
     read = encoder.features if isinstance(encoder, Pretrained) else encoder
     device = next(encoder.parameters(), torch.empty(0)).device

@@ -14,10 +14,8 @@ class PretrainedImageEncoder(Pretrained):
     """A pre-trained image model: each place of its last map, or each patch, is a token.
 
     Convolutional models (MobileNetV2, ResNet, ConvNeXt) give their last map, row by
-    row; vision transformers give their patches, without the summary token. Thus N =
-    rows × columns, always. A picture of another size is resized so that its shorter side
-    is ``size`` pixels, and the middle is cropped. ``mean`` and ``std`` of each colour
-    normalise pictures in [0, 1].
+    row; vision transformers their patches, without the summary. Pictures are resized,
+    the shorter side to ``size`` pixels, cropped, and normalised.
     """
 
     tower = "vision_model"

@@ -9,10 +9,7 @@ from .base import Pretrained
 
 
 class PretrainedTextEncoder(Pretrained):
-    """A pre-trained text model (BERT, MiniLM, …): each word piece is a token.
-
-    :class:`mmbook.data.Collate` with its tokenizer adds the special tokens.
-    """
+    """A pre-trained text model (BERT, MiniLM, …): each word piece is a token."""
 
     tower = "text_model"
 

@@ -11,8 +11,7 @@ from .image import PretrainedImageEncoder
 class PretrainedVideoEncoder(PretrainedImageEncoder):
     """A pre-trained VideoMAE (Tong et al. 2022): each tubelet is a token.
 
-    As many frames as it wants are taken from the real ones of each clip, equally spaced;
-    fewer are shown more than once. No token is padding then.
+    It takes its number of frames, equally spaced, from the real ones; none is padding.
     """
 
     kinds = ("videomae",)

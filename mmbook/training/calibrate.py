@@ -14,8 +14,7 @@ def reestimate_batch_norm(
 ) -> None:
     """Batch norm gets the mean and variance of these data (批归一化统计量重估).
 
-    The batches are tensors, or arguments by name. As ``torch.optim.swa_utils.update_bn``,
-    but all other layers stay in their mode, so dropout adds no noise. Chapter 3.4.
+    Batches are tensors, or arguments by name; dropout adds no noise. Chapter 3.4.
     """
     batches = iter(batches)
     if (first := next(batches, None)) is None:

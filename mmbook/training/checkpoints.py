@@ -60,10 +60,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer, identity: dict) -
 
 
 def identity(model: nn.Module, batches: Batches, processes: int) -> dict[str, object]:
-    """What has to be the same when a run is taken up: settings, model and data.
-
-    Of the data these are the length, and sums over a few items that do not change.
-    """
+    """What must be the same when a run is taken up: settings, model, some data."""
     found = asdict(batches.stream.config) | {"processes": processes}
     for name in ("folder", "save_every", "keep", "workers", "progress", "compile"):
         del found[name]  # changes nothing

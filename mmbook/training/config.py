@@ -24,9 +24,8 @@ class TrainingConfig:
     """All that a run needs to know; every field is a json value. Chapter 5.2.
 
     With ``patience`` a run stops after so many validations in which ``metric`` did not
-    improve, and goes back to the best weights. ``compile="auto"`` compiles on a GPU for a
-    thousand steps or more. ``progress=None`` shows a bar in a terminal or notebook, prints
-    a line a minute into a log file, and is silent where CI is set.
+    improve, and goes back to the best weights. ``compile="auto"`` compiles on a GPU for
+    1,000 steps or more; ``progress=None`` shows what suits.
     """
 
     steps: int = 1000  # updates

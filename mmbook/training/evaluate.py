@@ -34,10 +34,9 @@ def evaluate(
     batch_size: int = 64,
     **metrics: Callable[[Tensor, Tensor], float],
 ) -> dict[str, float]:
-    """The mean loss over a dataset, and each metric of its logits and labels.
+    """The mean loss over a dataset, and each metric of its logits and labels, by name.
 
-    ``accuracy=metrics.accuracy`` adds ``accuracy``. A loss that compares the examples of a
-    batch is the mean over batches of this size.
+    A loss that compares the examples of a batch is the mean over batches of this size.
     """
     losses: list[Tensor] = []
     counts: list[Tensor] = []
@@ -71,10 +70,7 @@ def count_labels(batch: dict, shifted: bool = False) -> Tensor:
 
 @torch.no_grad()
 def shifts_labels(model: nn.Module, batch: dict) -> bool:
-    """Is the first label of each row left out, as in causal models of transformers?
-
-    It is tried out: if only first labels count, their loss is a mean over nothing.
-    """
+    """Is the first label of each row left out, as in causal transformers? Tried out."""
     labels = batch.get("labels")
     if labels is None or labels.ndim < 2 or labels.is_floating_point():
         return False

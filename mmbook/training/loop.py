@@ -1,7 +1,6 @@
 """The training loop of the book (训练循环), from one CPU core to many GPUs.
 
-Tests hold: one batch gives the gradient of its k parts, also of sentences of different
-lengths; a run that was killed goes on bit for bit; a step never waits for the device.
+Tests hold: parts add up to one batch; a run that was killed goes on bit for bit.
 """
 
 from collections.abc import Callable

@@ -23,9 +23,8 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW or SGD, with weight decay only where it belongs. Chapter 4.1.
 
-    Weight decay pulls matrices that multiply their input towards zero: each ``weight`` of
-    two or more dimensions, and what a module names in its attribute ``decays``; not biases,
-    norms, embeddings, positions and learned tokens: zero is no natural place for them.
+    It pulls matrices to zero: each ``weight`` of two or more dimensions, and what a
+    module's ``decays`` names; not biases, norms, embeddings, positions.
     """
     groups: dict[tuple[float, float], dict] = {}
     decayed = _decayed(model)

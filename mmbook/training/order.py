@@ -1,8 +1,4 @@
-"""Which examples make which batch, and which random numbers they draw.
-
-Both depend on the seed and the place alone: a run can be taken up anywhere, and neither
-workers nor processes nor accumulation change an example.
-"""
+"""Which examples make which batch, and what they draw: by seed and place alone."""
 
 import hashlib
 import random
@@ -48,11 +44,7 @@ class ShuffledStream(Sampler):
 
 
 class Batches(Dataset):
-    """The batches of each step, the same wherever they are prepared.
-
-    What an item draws from ``random``, NumPy or PyTorch depends on the seed, the epoch and
-    its index; what ``collate`` draws, on the first of its items.
-    """
+    """The batches of each step; an item draws by seed, epoch and index alone."""
 
     def __init__(self, data, collate: Callable | None, stream: ShuffledStream):
         self.data, self.collate, self.stream = data, collate or default_collate, stream

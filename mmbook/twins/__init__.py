@@ -1,7 +1,4 @@
-"""Twins: the weights of transformers, copied into the book's own layers.
-
-Each function takes a model of transformers, its folder, or its name on the hub.
-"""
+"""Twins: weights of transformers (model, folder or name), in the book's own layers."""
 
 from .bert import generation_head_from_bert, text_encoder_from_bert
 from .video import video_encoder_from_timesformer, video_encoder_from_videomae

@@ -22,9 +22,8 @@ def generation_head_from_bert(
 ) -> GenerationHead:
     """Turn a BERT into a causal decoder of tokens of a ``context_width``. Chapter 5.2.
 
-    The cross-attention of each layer is new, unless the BERT is a decoder that has one.
-    Only the first ``layers`` are kept; ``changes`` are arguments of the head that shall
-    differ (``start``, ``dropout`` …).
+    The cross-attention of each layer is new, unless the BERT has one. The first
+    ``layers`` are kept; ``changes`` are arguments of the head that shall differ.
     """
     bert = load(bert, "bert", "BertModel", **ALONE)
     known = sizes(bert.config, **LENGTHS)

@@ -84,8 +84,7 @@ def renamed(model: nn.Module, patches: str = "") -> dict[str, Tensor]:
 def filled(module: nn.Module, state: dict[str, Tensor], new: str = "$^") -> Any:
     """Our module with these weights, in eval mode.
 
-    Queries, keys and values without a bias get zeros; names of ours in which the pattern
-    ``new`` is found keep their values; others that do not fit are an error.
+    Missing biases get zeros; names that match ``new`` keep theirs; others are an error.
     """
     own = module.state_dict()
     zero = {n for n in own if re.search(r"\.(query|key|value)\.bias$", n)}

@@ -20,8 +20,7 @@ def video_encoder_from_videomae(videomae) -> TubeletVideoEncoder:
 def video_encoder_from_timesformer(timesformer) -> TubeletVideoEncoder:
     """Our encoder with the weights of a TimeSformer (Bertasius et al. 2021): chapter 2.4.
 
-    Its first position belongs to the summary; query, key and value lie in one matrix; of
-    the two linear layers behind its attention along time ours keeps the product.
+    Of the two linear layers behind its attention along time ours keeps the product.
     """
     source = load(timesformer, "timesformer", "TimesformerModel")
     kind, state = source.config.attention_type, renamed(source, "tubelets")

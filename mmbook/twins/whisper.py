@@ -10,10 +10,7 @@ NAMES = {"mels": "num_mel_bins", "hidden": "encoder_ffn_dim", "dropout": "dropou
 
 
 def audio_encoder_from_whisper(whisper) -> AudioEncoder:
-    """Our encoder with the weights of a Whisper, or of its encoder: chapter 2.3.
-
-    Its positions are stored; ours are computed, and must be the same. Radford et al. 2022.
-    """
+    """Our encoder with the weights of a Whisper (Radford et al. 2022): chapter 2.3."""
     model = load(whisper, "whisper", "WhisperModel")
     source = getattr(model, "encoder", model)
     positions = source.embed_positions.weight
