@@ -40,10 +40,15 @@ def epub() -> Path:
     return Path(shutil.copy(found, BUILT / "mmbook.epub"))
 
 
+def chromium() -> str | None:
+    """Where a Chromium is, if there is one."""
+    named = os.environ.get("MMBOOK_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def pdf() -> Path:
     """The book on paper, by Chromium."""
-    named = os.environ.get("MMBOOK_CHROMIUM")
-    browser = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = chromium()
     if browser is None:
         sys.exit("a pdf needs Chromium, on the path or named by MMBOOK_CHROMIUM")
     page, made = next(build("singlehtml").rglob("index.html")), BUILT / "mmbook.pdf"
