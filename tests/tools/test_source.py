@@ -145,6 +145,7 @@ def offered_by_the_spine() -> dict[str, Target]:
     }
 
 
+@pytest.mark.slow
 def test_each_name_of_the_spine_stands_in_a_chapter_or_its_exercises():
     offered = offered_by_the_spine()
     unused = {name for name, target in offered.items() if target not in standing()}

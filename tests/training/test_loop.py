@@ -482,12 +482,13 @@ class Endless(IterableDataset):
         ({"model": Toy(lambda w, b: w * torch.ones(2))}, r"one number.*tensor\(\[1"),
     ],
 )
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_errors_say_what_fit_needs(changes, words, workers):
     with pytest.raises(TypeError, match=words):
         train(**changes, workers=workers, steps=1)
 
 
+@pytest.mark.slow
 def test_an_item_that_is_none_is_named():
     with pytest.raises(ValueError, match=r"item \d of the data is None"):
         train(data=[None] * 8, steps=1)
