@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "_build" / "html"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -39,12 +36,6 @@ def built() -> Path:
     return BUILT
 
 
-def chromium() -> str | None:
-    """Where a Chromium is, if there is one."""
-    named = os.environ.get("MMBOOK_CHROMIUM")
-    return named or next(filter(None, map(shutil.which, NAMES)), None)
-
-
 class Silent(http.server.SimpleHTTPRequestHandler):
     """Serves files and says nothing."""
 
@@ -66,6 +57,8 @@ def address():
 def browser():
     """A headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    from printed import chromium
+
     if (found := chromium()) is None:
         pytest.skip("no Chromium on the path, nor in MMBOOK_CHROMIUM")
     with playwright.sync_playwright() as started:

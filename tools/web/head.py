@@ -7,7 +7,8 @@ come late, so that a page is dark on dark until then.
 """
 
 import re
-from pathlib import Path
+
+from .reading import finished_pass
 
 FIRST = """<script>
 (function (root) {
@@ -45,6 +46,7 @@ def _is_thebe(file) -> bool:
     return "thebe" in named or "THEBE" in body
 
 
+@finished_pass
 def mended(text: str) -> str:
     """The text of a finished page, with the right head; mended twice is mended once."""
     head, mark, body = text.partition("</head>")
@@ -60,17 +62,6 @@ def mended(text: str) -> str:
     )
 
 
-def finish(app, failed) -> None:
-    """Mend the finished pages."""
-    if failed or app.builder.format != "html":
-        return
-    for file in Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        if (new := mended(text)) != text:
-            file.write_text(new, encoding="utf-8", newline="\n")
-
-
 def setup(app):
     """Called by Sphinx."""
     app.connect("html-page-context", lighten, priority=900)
-    app.connect("build-finished", finish)

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from .meta import BOOK, repository
-from .reading import text_pass
+from .reading import finished_pass, text_pass
 
 ROOT = Path(__file__).parent.parent.parent
 FRONT = "chapters/index"
@@ -50,6 +50,7 @@ CHANGES = (  # what finished pages have, and what they shall have
 )  # fmt: skip
 
 
+@finished_pass
 def named(text: str) -> str:
     """A finished page in which all that can be pressed has a name; idempotent."""
     for old, new in CHANGES:
@@ -65,16 +66,6 @@ def named(text: str) -> str:
 def _toggle(found) -> str:
     title = " ".join(re.sub(r"<[^>]+>", "", found[2]).split())
     return f'{found[1]}{found[2]}{found[3]}<summary aria-label="Pages below {title}">'
-
-
-def finish(app, failed) -> None:
-    """Mend the finished pages."""
-    if failed or app.builder.format != "html":
-        return
-    for file in Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        if (new := named(text)) != text:
-            file.write_text(new, encoding="utf-8", newline="\n")
 
 
 def inline(svg: str, kind: str, label: str) -> str:
@@ -120,4 +111,3 @@ def _pictures(found) -> str:
 
 def setup(app):
     """Called by Sphinx."""
-    app.connect("build-finished", finish)

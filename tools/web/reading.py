@@ -6,11 +6,13 @@ change the notebook. It never touches the file.
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import nbformat
 
 _NOTEBOOKS: list[Callable] = []
 _TEXTS: list[Callable] = []
+_FINISHED: list[Callable] = []
 
 
 def notebook_pass(function: Callable) -> Callable:
@@ -26,6 +28,24 @@ def text_pass(function: Callable) -> Callable:
     """
     _TEXTS.append(function)
     return function
+
+
+def finished_pass(function: Callable) -> Callable:
+    """Let ``function(text)`` return each finished HTML page; twice does no more than once."""
+    _FINISHED.append(function)
+    return function
+
+
+def finish(app, failed) -> None:
+    """Change the pages that are written, those of an earlier build too."""
+    if failed or app.builder.format != "html":
+        return
+    for file in Path(app.outdir).rglob("*.html"):
+        text = new = file.read_text(encoding="utf-8")
+        for change in _FINISHED:
+            new = change(new)
+        if new != text:
+            file.write_text(new, encoding="utf-8", newline="\n")
 
 
 def read(app, page: str, content: list[str]) -> None:
@@ -51,3 +71,4 @@ def _changed(text: str, page: str, app) -> str:
 def setup(app):
     """Called by Sphinx."""
     app.connect("source-read", read)
+    app.connect("build-finished", finish)
