@@ -5,6 +5,7 @@ built. ``_config.yml`` names this folder, so a plain ``jupyter-book build`` has 
 """
 
 from . import (
+    bundle,
     cells,
     exercises,
     figures,
@@ -32,6 +33,7 @@ PARTS = (
     exercises,
     navigation,
     figures,
+    bundle,
 )
 
 
