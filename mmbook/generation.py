@@ -63,7 +63,7 @@ def generate(
 
 
 def log_likelihood(model: nn.Module, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """Σ log p of each sentence that :func:`generate` wrote, end included: (B · n,)."""
+    """Σ log p of sentences by :func:`generate`, end included: (B · n,). Chapter 4.2."""
     head = _generation_head(model)
     rows = next(len(value) for value in batch.values() if value is not None)
     real = _real(ids, head.end)
@@ -75,7 +75,7 @@ def log_likelihood(model: nn.Module, batch: dict[str, Tensor], ids: Tensor) -> T
 
 
 def to_text(ids: Tensor, tokenizer) -> list[str]:
-    """Sentences from what :func:`generate` returned, without special tokens."""
+    """Sentences that :func:`generate` wrote, without special tokens. Chapter 5.2."""
     texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [text.strip() for text in texts]
 
@@ -184,7 +184,7 @@ def _sampler(temperature, top_k, top_p, seed, device) -> Callable[[Tensor], Tens
 def restrict(
     logits: Tensor, top_k: int | None = None, top_p: float | None = None
 ) -> Tensor:
-    """Logits (B, V), −∞ but for the ``top_k`` likeliest, or ``top_p`` together."""
+    """Logits of the ``top_k`` likeliest or ``top_p`` together, else −∞. Chapter 5.2."""
     if top_k is not None and top_k < logits.shape[-1]:
         kept = logits.topk(top_k).indices
         drop = torch.ones_like(logits, dtype=torch.bool).scatter(-1, kept, False)

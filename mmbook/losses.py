@@ -95,7 +95,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     """The rows (B, …) of all processes, with their gradients: (B · processes, …).
 
     Every process must call this, with rows of one shape, and computes the loss of all
-    rows. In one process, and without gradients, nothing changes.
+    rows. In one process, and without gradients, nothing changes. Chapter 4.3.
     """
     several = distributed.is_available() and distributed.is_initialized()
     if not (several and torch.is_grad_enabled()):

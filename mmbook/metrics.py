@@ -13,20 +13,20 @@ from .tokens import IGNORED
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of rows whose largest logit is the label's. logits (B, C), labels (B,)."""
+    """Share of rows whose largest logit is the label's: (B, C), (B,). Chapter 1.2."""
     said, labels = _answers(logits, labels)
     return (said == labels).float().mean().item()
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """How often each class (row) was taken for each (column) (混淆矩阵): (C, C)."""
+    """How often each class (row) was taken for each (混淆矩阵): (C, C). Chapter 2.2."""
     said, labels = _answers(logits, labels)
     classes = logits.shape[1]
     return (labels * classes + said).bincount(minlength=classes**2).view(classes, -1)
 
 
 def f1(logits: Tensor, labels: Tensor) -> float:
-    """Macro F1: 2 TP / (2 TP + FP + FN), mean over classes that occur or were said."""
+    """Macro F1: 2 TP / (2 TP + FP + FN) over classes true or predicted. Chapter 2.2."""
     table = confusion(logits, labels).double()
     occurs = table.sum(0) + table.sum(1)  # (C,)
     return (2 * table.diagonal() / occurs)[occurs > 0].mean().item()
@@ -44,7 +44,7 @@ def _answers(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def perplexity(logits: Tensor, labels: Tensor) -> float:
-    """exp of the mean cross-entropy (困惑度): 1 if all is known, V for a uniform guess."""
+    """exp of mean cross-entropy (困惑度): 1 if all is known, V at random. Chapter 4.2."""
     return cross_entropy(logits, labels).exp().item()
 
 
@@ -102,7 +102,7 @@ _RULES = (  # what COCO's tokeniser, that of the Penn Treebank, does to captions
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case without punctuation, as in the published scores of captions."""
+    """Words in lower case without punctuation, as captions are scored. Chapter 5.2."""
     text = text.lower()
     for pattern, replacement in _RULES:
         text = re.sub(pattern, replacement, text)
@@ -159,7 +159,7 @@ def cider(
     \frac{\min(g^n(c), g^n(s)) \cdot g^n(s)}{\|g^n(c)\|\,\|g^n(s)\|}$$
 
     with $\sigma = 6$ and lengths in words, mean over references, n = 1…4, pictures
-    (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726).
+    (Vedantam et al. 2015, https://arxiv.org/abs/1411.5726). Chapter 5.2.
     """
     pairs = _tokenised(hypotheses, references, tokenise)
     seen: Counter = Counter()  # in the references of how many pictures

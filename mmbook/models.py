@@ -13,7 +13,7 @@ _RETURNED = ("logits", "loss", "embeddings")  # by heads; the last one by some
 
 
 class Output(dict):
-    """What a model returns: ``out.loss`` is ``out["loss"]`` is ``out[0]``.
+    """What a model returns: ``out.loss`` is ``out["loss"]`` is ``out[0]``. Chapter 2.9.
 
     None is no key. ``embeddings``, {modality: (B, E)}, come from a SharedSpaceHead.
     """
@@ -82,7 +82,7 @@ class MultimodalModel(Configured):
 
 
 class LanguageModel(Configured):
-    """A generation head on its own (语言模型): ``model(labels=…)``, no other modality."""
+    """A generation head alone (语言模型): ``model(labels=…)``. Chapter 3.3."""
 
     accepts_loss_kwargs = True
 
@@ -102,7 +102,7 @@ class LanguageModel(Configured):
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; afterwards each part is in the mode it was in."""
+    """The model in eval mode; afterwards each part as it was before. Chapter 2.2."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

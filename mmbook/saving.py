@@ -21,7 +21,7 @@ _CLASSES: dict[str, type[Configured]] = {}
 
 
 class Configured(nn.Module):
-    """A module that remembers its arguments: json values or other configured modules."""
+    """A module that knows its arguments: json values, or such modules. Chapter 5.2."""
 
     _arguments: dict
 
@@ -73,7 +73,7 @@ class Configured(nn.Module):
 
 
 def build(config: dict) -> Configured:
-    """Make the module that a config describes, with new weights."""
+    """Make the module that a config describes, with new weights. Chapter 5.2."""
     given = dict(config)
     if (name := given.pop("class", None)) not in _CLASSES:
         known = ", ".join(sorted(_CLASSES))
@@ -82,7 +82,7 @@ def build(config: dict) -> Configured:
 
 
 def find_folder(name_or_folder: str | os.PathLike, needs: str) -> Path:
-    """A local folder, a part of the book's own (``mmbook/…``), or a name on the hub."""
+    """A local folder, a part of the book (``mmbook/…``), or a hub name. Chapter 3.2."""
     folder = Path(name_or_folder)
     if str(name_or_folder).startswith("mmbook/") and not folder.is_dir():
         folder = Path(__file__).parent / "weights" / folder.name

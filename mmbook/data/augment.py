@@ -10,7 +10,7 @@ def change_speed(wave: Tensor, factor: float) -> Tensor:
     """Play a sound faster (变速): (S,) → (⌈S / factor⌉,), at the same rate.
 
     Pitch and formants move up, too. Ko et al. 2015,
-    https://doi.org/10.21437/Interspeech.2015-711, train with 0.9 to 1.1.
+    https://doi.org/10.21437/Interspeech.2015-711, train with 0.9 to 1.1. Chapter 2.3.
     """
     if wave.ndim != 1:
         raise ValueError(f"a waveform must be (S,); got {tuple(wave.shape)}")
@@ -25,7 +25,7 @@ def add_noise(
 ) -> Tensor:
     r"""White noise that is so many decibels softer than the sound (信噪比): (…, S).
 
-    $10 \log_{10}(P_\text{sound} / P_\text{noise})$, P the mean square of a sound.
+    $10 \log_{10}(P_\text{sound} / P_\text{noise})$, P a mean square. Chapter 2.3.
     """
     power = wave.detach().square().mean(-1, keepdim=True)
     deviation = (power / 10 ** (decibels / 10)).sqrt()

@@ -38,7 +38,7 @@ class Collate:
     ``speaker`` and what is to ``ignore`` are left out; others are an error. Strings
     need a fast ``tokenizer`` of transformers, and are cut to ``max_length`` tokens,
     special ones included. With ``pad_to`` all batches have this length, as compilation
-    wants; otherwise that of the longest.
+    wants; otherwise that of the longest. Chapter 5.2.
     """
 
     def __init__(

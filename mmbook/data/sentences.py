@@ -33,12 +33,12 @@ def _check_known(tokenizer, text: str, row: list[int]) -> None:
 
 
 def start_token(tokenizer) -> int:
-    """The id that opens a sentence: bos, or what BERT calls cls."""
+    """The id that opens a sentence: bos, or what BERT calls cls. Chapter 5.2."""
     return _first(tokenizer, "bos_token_id", "cls_token_id")
 
 
 def end_token(tokenizer) -> int:
-    """The id that ends a sentence: eos, or what BERT calls sep."""
+    """The id that ends a sentence: eos, or what BERT calls sep. Chapter 5.2."""
     return _first(tokenizer, "eos_token_id", "sep_token_id")
 
 

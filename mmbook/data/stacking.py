@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 def stack_images(images: Sequence[Tensor]) -> Tensor:
-    """Pictures (3, H, W) uint8 or float, or features (N, C), to one float batch."""
+    """Pictures (3, H, W), uint8 or float, or features → a float batch. Chapter 5.2."""
     images = _same_shapes("images", images)
     stacked = torch.stack(images)
     return stacked.float() / 255 if stacked.dtype == torch.uint8 else stacked.float()
 
 
 def stack_videos(videos: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Clips (F, 3, H, W) or features → (B, F, 3, H, W), mask if some are shorter."""
+    """Clips (F, 3, H, W) or features → batch, mask if some are shorter. Chapter 2.4."""
     videos = [torch.as_tensor(video) for video in videos]
     for video in videos:
         if video.ndim not in (2, 4) or not len(video):
@@ -27,7 +27,7 @@ def stack_videos(videos: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
 
 
 def stack_audio(waves: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Sounds (S,), or features (N, C), to (B, S) float, silence at the end, and a mask."""
+    """Sound (S,) or features (N, C) → (B, S), silence at the end, mask. Chapter 2.3."""
     waves = [torch.as_tensor(wave) for wave in waves]
     for wave in waves:
         if not wave.is_floating_point():

@@ -15,7 +15,7 @@ def train_tokenizer(sentences: Iterable[str], size: int = 8000):
 
     Frequent words become one token; any other text is spelled by pieces of words and at
     worst by bytes, so no word is unknown. V is ``size`` at most, of which 260 are the
-    special tokens, which come first, and the bytes.
+    special tokens, which come first, and the bytes. Chapter 2.1.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

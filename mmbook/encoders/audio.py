@@ -17,7 +17,7 @@ class AudioEncoder(Configured):
     Two convolutions make tokens of :class:`LogMel`: with ``strides`` of 2 and 2 each
     stands for 40 ms, with Whisper's 1 and 2 for 20 ms. With ``seconds`` every sound is
     padded to that length and all of it attended to, as Whisper does with 30. Radford et
-    al. 2022, https://arxiv.org/abs/2212.04356.
+    al. 2022, https://arxiv.org/abs/2212.04356. Chapter 2.3.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ConvAudioEncoder(Configured):
     """Convolutions over the log-mel spectrogram and nothing else: for small data.
 
     Each stage sees five moments; layer norms are over the channels of one, so padding
-    cannot leak in. A token stands for 10 ms times all ``strides``.
+    cannot leak in. A token stands for 10 ms times all ``strides``. Chapter 2.3.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class SpectrogramEncoder(Configured):
 
     Convolutions slide over moments and bands, so a pattern that lies a little higher is
     the same. The bands that are left become the channels of each moment; a token stands
-    for 40 ms. :class:`SpectrogramAugment` comes first.
+    for 40 ms. :class:`SpectrogramAugment` comes first. Chapter 2.3.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ class ConvImageEncoder(Configured):
 
     Each stage halves height and width; ``channels`` are those of the stages before the
     last, which has D. One more 3×3 convolution mixes neighbours. Learned positions are
-    added: those of ``size`` pixels, interpolated for pictures of any height and width.
+    added: those of ``size`` pixels, interpolated for any other size. Chapter 2.2.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PatchImageEncoder(Configured):
     """A vision transformer (视觉 Transformer): each patch of pixels is a token.
 
     Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929; ``transformers.ViTModel``
-    with the same weights. ``size`` and ``patch`` are sides of squares, in pixels.
+    with the same weights. ``size`` and ``patch`` are sides in pixels. Chapter 2.2.
     """
 
     def __init__(

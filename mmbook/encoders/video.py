@@ -14,8 +14,8 @@ class FrameVideoEncoder(Configured):
     """Each frame through an image encoder, then time (逐帧视频编码器).
 
     Tokens get the learned position of their frame, of ``frames`` at most; in ``layers``
-    each place attends along time. With ``pool`` a frame becomes one token first, the
-    mean (Arnab et al. 2021, https://arxiv.org/abs/2103.15691). Padding is not seen.
+    each place attends along time. ``pool`` makes one token of a frame, the mean (Arnab
+    et al. 2021, https://arxiv.org/abs/2103.15691). Padding is not seen. Chapter 2.4.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TubeletVideoEncoder(Configured):
     (Tong et al. 2022, https://arxiv.org/abs/2203.12602), both equal
     ``TimesformerModel``. A tubelet is real if one of its frames is. The position is
     ``"learned"``, moment plus place, or ``"sinusoid"`` over all tokens as in VideoMAE.
-    With ``summary`` a learned token comes first.
+    With ``summary`` a learned token comes first. Chapter 2.4.
     """
 
     def __init__(

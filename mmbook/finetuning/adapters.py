@@ -47,6 +47,6 @@ class _NoMatrix(Tensor):
 def add_adapters(
     model: nn.Module, hidden: int = 8, where: Where = SUBLAYER_ENDS, keep: Names = HEAD
 ) -> nn.Module:
-    """Freeze a model; put a network of width ``hidden`` behind each layer of ``where``."""
+    """Freeze; put networks of width ``hidden`` behind layers ``where``. Chapter 3.3."""
     at_least_one(hidden=hidden)
     return replace_modules(model, linears(), where, keep, AdaptedLinear, hidden)

@@ -25,7 +25,7 @@ class Counted(NamedTuple):
 
 
 def count_parameters(model: nn.Module) -> Counted:
-    """Count the numbers in a model's parameters; what is shared counts once."""
+    """Count a model's parameters; what is shared counts once. Chapter 3.3."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return Counted(sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes))
 
@@ -47,7 +47,7 @@ def freeze(module: nn.Module, keep: Names = ()) -> nn.Module:
 
 
 def unfreeze(module: nn.Module, *names: str) -> nn.Module:
-    """Train it again: all of it, or what has a name that begins so."""
+    """Train it again: all, or what has a name that begins so. Chapter 3.2."""
     wanted = names_that_begin(module, names or ("",), "unfreeze")
     for name, parameter in module.named_parameters():
         if name in wanted:
@@ -71,7 +71,7 @@ def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def train_biases(model: nn.Module, keep: Names = HEAD) -> nn.Module:
-    """Freeze a model but for its biases (BitFit, https://arxiv.org/abs/2106.10199)."""
+    """Freeze all but the biases: https://arxiv.org/abs/2106.10199. Chapter 3.3."""
     named = model.named_parameters()
     biases = [p for name, p in named if name.rpartition(".")[2] == "bias"]
     if not biases:
@@ -83,7 +83,7 @@ def train_biases(model: nn.Module, keep: Names = HEAD) -> nn.Module:
 
 
 def stages(model: nn.Module) -> list[tuple[str, ...]]:
-    """The layers of a model from the top down, each as beginnings of names.
+    """A model's layers from the top down, each as beginnings of names. Chapter 3.2.
 
     For ``unfreeze(model, *stage)``, stage after stage (逐层解冻, Howard and Ruder 2018,
     https://arxiv.org/abs/1801.06146). Layers are what a module's ``layers()`` lists.
@@ -96,7 +96,7 @@ def stages(model: nn.Module) -> list[tuple[str, ...]]:
 
 
 def layerwise_rates(model: nn.Module, decay: float = 0.5) -> dict[str, float]:
-    """Factors for ``TrainingConfig.rates`` (分层学习率): 1 at the top, ``decay`` below, …"""
+    """``TrainingConfig.rates`` (分层学习率): 1 on top, ``decay`` below, … Chapter 3.2."""
     if not 0 < decay <= 1:
         raise ValueError(f"decay must be above 0 and at most 1; got {decay}")
     order = enumerate(stages(model))

@@ -43,7 +43,7 @@ def add_ia3(
     inputs: Where = FEED_FORWARD_ENDS,
     keep: Names = HEAD,
 ) -> nn.Module:
-    """Freeze a model; learn factors of some layers' ``outputs`` and ``inputs`` (IA³)."""
+    """Freeze; learn factors of some ``outputs`` and ``inputs`` (IA³). Chapter 3.3."""
     replace_modules(model, linears(), outputs, keep, ScaledLinear)
     trained = [p for p in model.parameters() if p.requires_grad]
     replace_modules(model, linears(), inputs, keep, ScaledLinear, True)

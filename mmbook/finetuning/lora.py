@@ -51,7 +51,7 @@ def add_lora(
     where: Where = QUERIES_AND_VALUES,
     keep: Names = HEAD,
 ) -> nn.Module:
-    """Freeze a model and give linear layers of it a change of low rank, still zero.
+    """Freeze; give linear layers a change of low rank, still zero. Chapter 3.3.
 
     ``alpha`` is 2 · ``rank`` if not given. ``where``: last parts of names, with ``*``
     for anything (``("query", "feed_forward.*")``), or a function of name and layer.

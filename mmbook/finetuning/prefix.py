@@ -41,6 +41,6 @@ class PrefixedAttention(Attention):
 def add_prefix(
     model: nn.Module, tokens: int = 8, where: Where = ("attention",), keep: Names = HEAD
 ) -> nn.Module:
-    """Freeze a model; learn ``tokens`` keys and values for each attention of ``where``."""
+    """Freeze; learn ``tokens`` keys and values at each of ``where``. Chapter 3.3."""
     at_least_one(tokens=tokens)
     return replace_modules(model, (Attention,), where, keep, PrefixedAttention, tokens)

@@ -39,7 +39,7 @@ class PromptedBlock(Block):
 def add_prompt(
     model: nn.Module, tokens: int = 8, where: Where = ("*blocks",), keep: Names = HEAD
 ) -> nn.Module:
-    """Freeze a model; learn ``tokens`` vectors before the first of a list of blocks."""
+    """Freeze; learn ``tokens`` vectors before the first of some blocks. Chapter 3.3."""
     at_least_one(tokens=tokens)
     lists = [(n, m) for n, m in frozen_modules(model, keep) if type(m) is nn.ModuleList]
     of_blocks = [(n, m) for n, m in lists if {type(block) for block in m} == {Block}]

@@ -16,7 +16,7 @@ FILE = "trained.safetensors"
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """Fold LoRA and IA³ into the weights (权重合并): the same outputs, plain layers again."""
+    """LoRA, IA³ into the weights (权重合并): same outputs, plain layers. Chapter 3.3."""
     named = model.named_modules(remove_duplicate=False)
     found = [(n, m) for n, m in named if isinstance(m, LoRALinear | ScaledLinear)]
     if not found:
@@ -32,7 +32,7 @@ def merge(model: nn.Module) -> nn.Module:
 
 
 def save_trained(model: nn.Module, folder: str | os.PathLike) -> Path:
-    """Write only what is trained, as ``trained.safetensors``; all of it or nothing."""
+    """Write what is trained, or nothing, as ``trained.safetensors``. Chapter 3.3."""
     own = _trained(model).items()
     trained = {name: tensor.detach().cpu().contiguous() for name, tensor in own}
     if not trained:
@@ -41,7 +41,7 @@ def save_trained(model: nn.Module, folder: str | os.PathLike) -> Path:
 
 
 def load_trained(model: nn.Module, folder: str | os.PathLike) -> nn.Module:
-    """Read what :func:`save_trained` wrote into a model that was prepared as that was."""
+    """Read what :func:`save_trained` wrote into a model prepared alike. Chapter 3.3."""
     file, own = find_folder(folder, needs=FILE) / FILE, _trained(model)
     with reading(file):
         stored = load_file(file)

@@ -45,7 +45,7 @@ FUSIONS = {
 
 
 def fusion(name: str, **arguments):
-    """Make the fusion with this name in the table."""
+    """Make the fusion with this name in the table. Chapter 2.5."""
     if name not in FUSIONS:
         raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}; got {name!r}")
     return FUSIONS[name](**arguments)

@@ -112,7 +112,7 @@ def at_least_one(**numbers: int) -> None:
 
 
 def count_operations(fusion: nn.Module, tokens: dict[str, Tokens]) -> int:
-    """Additions and multiplications in matrix products of one forward pass (运算量)."""
+    """Additions and multiplications in matrix products (运算量). Chapter 2.5."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode  # slow to import
 

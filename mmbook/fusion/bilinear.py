@@ -19,7 +19,7 @@ class Bilinear(Fusion):
     The 1 keeps the vectors themselves (Zadeh et al. 2017,
     https://arxiv.org/abs/1707.07250); only it is left of a missing modality. Each pair
     has $(D + 1)^2 D$ numbers; the pairs are added. A single modality is multiplied with
-    itself (Lin et al. 2015, https://arxiv.org/abs/1504.07889).
+    itself (Lin et al. 2015, https://arxiv.org/abs/1504.07889). Chapter 2.5.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

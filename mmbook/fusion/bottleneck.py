@@ -17,7 +17,7 @@ class Bottleneck(AttentionFusion):
     per layer. Each modality looks at itself and at the $n$ = ``shared`` tokens $s$
     only: the work grows with the sum of squared lengths. In the first layer these only
     listen, so they are handed on. Nagrani et al. 2021,
-    https://arxiv.org/abs/2107.00135.
+    https://arxiv.org/abs/2107.00135. Chapter 2.5.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ class CoAttention(AttentionFusion):
     $$x_m \leftarrow \mathrm{block}_m\big(x_m,\ \text{context} = [x_k]_{k \neq m}\big)$$
 
     per layer, for all modalities at once, each with its own weights: ViLBERT (Lu et al.
-    2019, https://arxiv.org/abs/1908.02265), for any number of modalities.
+    2019, https://arxiv.org/abs/1908.02265), for any number of modalities. Chapter 2.5.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

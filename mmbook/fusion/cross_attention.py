@@ -11,7 +11,7 @@ class CrossAttention(AttentionFusion):
     """The asking modality's tokens, each enriched by what it found in the others.
 
     The first of ``widths`` asks. Per layer: self-attention, cross-attention to all
-    tokens of the others, feed-forward. Either side may be missing.
+    tokens of the others, feed-forward. Either side may be missing. Chapter 2.5.
     """
 
     def layer(self, heads: int, dropout: float) -> nn.Module:

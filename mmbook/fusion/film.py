@@ -16,7 +16,7 @@ class FiLM(Fusion):
 
     per block, after Perez et al. 2018, https://arxiv.org/abs/1709.07871. All tokens of
     a row get the same $\gamma$ and $\beta$: these say *what* to look for, not where. If
-    the first modality is missing, the next one takes its place.
+    the first modality is missing, the next one takes its place. Chapter 2.5.
     """
 
     def __init__(self, widths: dict[str, int], width: int, layers: int = 1):

@@ -14,7 +14,7 @@ class Gated(Fusion):
     g = \mathrm{softmax}_m\big(W [\bar x_1; \bar x_2; \dots] + b\big)$$
 
     One gate for each modality and each of the D numbers, shut if it is missing. For
-    two: the unit of Arevalo et al. 2017, https://arxiv.org/abs/1702.01992.
+    two: the unit of Arevalo et al. 2017, https://arxiv.org/abs/1702.01992. Chapter 2.5.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

@@ -9,7 +9,7 @@ from .base import Fusion, at_least_one
 
 
 class LowRankTensor(Fusion):
-    r"""All products of the mean vectors of any number of modalities: (B, 1, D).
+    r"""All products of any number of mean vectors: (B, 1, D). Chapter 2.5.
 
     $$z = \mathrm{norm}\Big(\sum_{r=1}^{R} \prod_m F_m^{(r)} \tilde x_m\Big),
     \qquad \tilde x_m = (\bar x_m; 1)$$

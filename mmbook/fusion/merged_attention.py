@@ -8,7 +8,7 @@ from .base import AttentionFusion
 
 
 class MergedAttention(AttentionFusion):
-    r"""One sequence of all tokens through self-attention, (B, N₁ + N₂ + …, D).
+    r"""One sequence of all tokens, self-attention: (B, N₁ + N₂ + …, D). Chapter 2.5.
 
     $$z = \mathrm{blocks}([x_1 + e_1; x_2 + e_2; \dots])$$
 

@@ -15,7 +15,7 @@ class Product(Fusion):
     $$z = \mathrm{norm}\Big(\prod_m (W_m \bar x_m + b_m)\Big)$$
 
     number by number, with 1 for a missing modality. For two it is a bilinear form of
-    low rank (Kim et al. 2017, https://arxiv.org/abs/1610.04325).
+    low rank (Kim et al. 2017, https://arxiv.org/abs/1610.04325). Chapter 2.5.
     """
 
     def __init__(self, widths: dict[str, int], width: int):

@@ -18,7 +18,7 @@ class QFormer(AttentionFusion):
     per layer, with a layer norm before each part, for tokens $t$ of the modality
     ``text``, if there is one, and $x_m$ of the others. BLIP-2 (Li et al. 2023,
     https://arxiv.org/abs/2301.12597); the text came with InstructBLIP (Dai et al. 2023,
-    https://arxiv.org/abs/2305.06500), whose text has a feed-forward layer of its own.
+    https://arxiv.org/abs/2305.06500), with a feed-forward layer for it. Chapter 2.5.
     """
 
     def __init__(

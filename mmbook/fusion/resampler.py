@@ -10,7 +10,7 @@ from .base import AttentionFusion, repeated
 
 
 class PerceiverResampler(AttentionFusion):
-    r"""Learned queries (可学习查询) that look at all tokens: (B, n, D).
+    r"""Learned queries (可学习查询) that look at all tokens: (B, n, D). Chapter 2.5.
 
     $$q \leftarrow q + \mathrm{attention}(q,\ [x_1; x_2; \dots; q]), \qquad
     q \leftarrow q + f(q)$$

@@ -9,7 +9,7 @@ from .base import Fusion
 
 
 class Sum(Fusion):
-    r"""The modalities' mean vectors, projected and added: (B, 1, D).
+    r"""The modalities' mean vectors, projected and added: (B, 1, D). Chapter 2.5.
 
     $$z = \sum_m (W_m \bar x_m + b_m)$$
 

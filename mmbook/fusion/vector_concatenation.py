@@ -8,7 +8,7 @@ from .base import Fusion
 
 
 class VectorConcatenation(Fusion):
-    r"""The modalities' mean vectors side by side, through one hidden layer: (B, 1, D).
+    r"""Mean vectors side by side, through one hidden layer: (B, 1, D). Chapter 2.5.
 
     $$z = \mathrm{norm}\big(\mathrm{ReLU}(W [\bar x_1; \bar x_2; \dots] + b)\big)$$
 

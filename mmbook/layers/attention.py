@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 @dataclass
 class AttentionCache:
-    """Keys and values of an attention layer, (B, heads, capacity, d), allocated once."""
+    """An attention layer's keys and values: (B, heads, capacity, d). Chapter 5.2."""
 
     capacity: int
     keys: Tensor | None = None
@@ -38,7 +38,7 @@ class AttentionCache:
 
 
 class DecoderCache:
-    """The caches of all layers of a decoder: of its own words, and of the context."""
+    """The caches of all layers of a decoder: words, and context. Chapter 5.2."""
 
     def __init__(self, layers: int, capacity: int):
         self.own = [AttentionCache(capacity) for _ in range(layers)]

@@ -6,7 +6,7 @@ from .attention import Attention, AttentionCache
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU between them: (…, D) → (…, hidden) → (…, D)."""
+    """Linear, GELU, linear: (…, D) → (…, hidden) → (…, D). Chapter 2.1."""
 
     def __init__(self, width: int, hidden: int | None = None, dropout: float = 0.0):
         hidden = hidden or 4 * width
@@ -23,7 +23,7 @@ class Block(nn.Module):
 
     ``norm_first=True`` normalises before each part (pre-norm, GPT-2, ViT), False after
     its sum (post-norm, BERT). ``hidden`` is the feed-forward width, 4 D if not given;
-    without a ``context_width`` there is no cross-attention.
+    without a ``context_width`` there is no cross-attention. Chapter 2.1.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class TextEmbedding(nn.Module):
-    """Word plus position (词嵌入与位置嵌入): (B, L) → (B, L, D); BERT has a ``norm``."""
+    """Word plus position (词嵌入与位置嵌入): (B, L) → (B, L, D). Chapter 2.1."""
 
     def __init__(
         self,

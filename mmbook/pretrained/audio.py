@@ -16,7 +16,7 @@ class PretrainedAudioEncoder(Pretrained):
 
     Whisper (Radford et al. 2022) reads a log-mel spectrogram of 30 s, whatever the
     sound; the others (Baevski et al. 2020, https://arxiv.org/abs/2006.11477) waveforms,
-    those of different lengths one by one, with ``normalise`` standardised.
+    those of different lengths one by one; ``normalise`` standardises. Chapter 2.3.
     """
 
     kinds = ("whisper", "wav2vec2", "hubert", "wavlm")

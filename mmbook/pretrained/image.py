@@ -15,7 +15,7 @@ class PretrainedImageEncoder(Pretrained):
 
     Convolutional models (MobileNetV2, ResNet, ConvNeXt) give their last map, row by
     row; vision transformers their patches, without the summary. Pictures are resized,
-    the shorter side to ``size`` pixels, cropped, and normalised.
+    the shorter side to ``size`` pixels, cropped, and normalised. Chapter 2.2.
     """
 
     tower = "vision_model"

@@ -9,7 +9,7 @@ from .base import Pretrained
 
 
 class PretrainedTextEncoder(Pretrained):
-    """A pre-trained text model (BERT, MiniLM, …): each word piece is a token."""
+    """A pre-trained text model (BERT, …): each word piece is a token. Chapter 2.5."""
 
     tower = "text_model"
 

@@ -9,7 +9,7 @@ from .image import PretrainedImageEncoder
 
 
 class PretrainedVideoEncoder(PretrainedImageEncoder):
-    """A pre-trained VideoMAE (Tong et al. 2022): each tubelet is a token.
+    """A pre-trained VideoMAE (Tong et al. 2022): each tubelet is a token. Chapter 2.4.
 
     It takes its number of frames, equally spaced, from the real ones; none is padding.
     """

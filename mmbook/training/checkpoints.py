@@ -35,7 +35,7 @@ def save_checkpoint(
 
 
 def checkpoints(folder: str | os.PathLike) -> list[Path]:
-    """The complete checkpoints in a folder, oldest first."""
+    """The complete checkpoints in a folder, oldest first. Chapter 5.2."""
     found = Path(folder).glob("step-*")
     return sorted(path for path in found if re.fullmatch(r"step-\d{8}", path.name))
 

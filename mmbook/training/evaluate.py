@@ -20,7 +20,7 @@ def predict(
     batch_size: int = 64,
     what: str = "logits",
 ) -> Tensor | dict[str, Tensor]:
-    """The logits of all items, or ``what`` else, in order, on the CPU: (items, …)."""
+    """Logits, or ``what`` else, of all items, on the CPU: (items, …). Chapter 3.2."""
     with eval_mode(model):
         batches = _batches(model, data, collate, batch_size)
         return _joined([getattr(model(**batch), what) for batch in batches])
@@ -34,7 +34,7 @@ def evaluate(
     batch_size: int = 64,
     **metrics: Callable[[Tensor, Tensor], float],
 ) -> dict[str, float]:
-    """The mean loss over a dataset, and each metric of its logits and labels, by name.
+    """The mean loss over a dataset, and each metric of logits, labels. Chapter 1.2.
 
     A loss that compares the examples of a batch is the mean over batches of this size.
     """

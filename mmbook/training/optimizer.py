@@ -10,7 +10,7 @@ from .config import TrainingConfig
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """The rate of a step: linear warm-up, then constant or half a cosine (余弦退火)."""
+    """A step's rate: linear warm-up, then constant or cosine (余弦退火). Chapter 4.1."""
     warmup = max(1, round(config.warmup * config.steps)) if config.warmup else 0
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup

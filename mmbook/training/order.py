@@ -73,7 +73,7 @@ class Batches(Dataset):
 
 
 def to_device(batch: dict, device: torch.device) -> dict:
-    """The batch with its tensors on the device; the copy runs beside the computation."""
+    """The batch on the device; the copy runs beside the computation. Chapter 1.1."""
     tensors = {name: x for name, x in batch.items() if isinstance(x, Tensor)}
     return {**batch, **{n: x.to(device, non_blocking=True) for n, x in tensors.items()}}
 

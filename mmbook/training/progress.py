@@ -13,7 +13,7 @@ SECONDS = 60.0  # between two lines
 
 @dataclass
 class History:
-    """One record a step, one a validation; ``plots.plot_history`` draws it."""
+    """One record a step, one a validation; ``plot_history`` draws it. Chapter 5.2."""
 
     steps: list[dict[str, float]] = field(default_factory=list)
     validations: list[dict[str, float]] = field(default_factory=list)

@@ -1,16 +1,14 @@
 """Search, links to terms and their cards in a browser, with pages from a folder."""
 
-import shutil
-
 import pytest
 
 pytest.importorskip("jupyter_book", reason="needs the extra book")
 pytest.importorskip("nbformat", reason="needs the extra lab")
 api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 import build_site  # noqa: E402
+from printed import chromium  # noqa: E402
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+CHROMIUM = chromium()
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),

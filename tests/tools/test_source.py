@@ -99,39 +99,14 @@ UNUSED = {
 # Of the names that rooms of the spine offer: those whose docstring names no chapter
 NO_CHAPTER = {
     "tokens": "check_width",
-    "layers": "AttentionCache DecoderCache Block FeedForward TextEmbedding check_ids",
-    "saving": "Configured build find_folder load_weights reading write_folder",
-    "losses": "gather_rows check_no_nan",
-    "models": "Output LanguageModel eval_mode names_that_begin",
-    "data": (
-        "add_noise change_speed Collate end_token start_token token_ids "
-        "stack_audio stack_images stack_videos train_tokenizer"
-    ),
-    "encoders": (
-        "AudioEncoder ConvAudioEncoder SpectrogramEncoder ConvImageEncoder "
-        "PatchImageEncoder FrameVideoEncoder TubeletVideoEncoder"
-    ),
-    "pretrained": (
-        "PretrainedAudioEncoder PretrainedImageEncoder PretrainedTextEncoder "
-        "PretrainedVideoEncoder"
-    ),
-    "fusion": (
-        "count_operations Bilinear Bottleneck CoAttention CrossAttention FiLM "
-        "Gated LowRankTensor MergedAttention Product QFormer PerceiverResampler "
-        "Sum VectorConcatenation fusion"
-    ),
+    "layers": "check_ids",
+    "saving": "load_weights reading write_folder",
+    "losses": "check_no_nan",
+    "models": "names_that_begin",
+    "data": "token_ids",
     "heads": "StreamCache",
-    "training": (
-        "checkpoints count_labels evaluate predict learning_rate ShuffledStream "
-        "to_device History"
-    ),
-    "finetuning": (
-        "count_parameters layerwise_rates stages train_biases unfreeze "
-        "add_prefix add_prompt add_adapters add_ia3 add_lora load_trained merge "
-        "save_trained"
-    ),
-    "generation": "log_likelihood to_text restrict",
-    "metrics": "accuracy confusion f1 perplexity words cider check_texts",
+    "training": "count_labels ShuffledStream",
+    "metrics": "check_texts",
 }
 
 
