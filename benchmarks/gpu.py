@@ -36,7 +36,8 @@ from transformers import TrainerCallback
 
 from mmbook.data import Collate
 from mmbook.encoders import PatchImageEncoder
-from mmbook.training import ShuffledStream, TrainingConfig, fit, to_device
+from mmbook.training import TrainingConfig, fit, to_device
+from mmbook.training.order import ShuffledStream
 from mmbook.world import CaptionedScenes, sample_scenes
 
 OURS, THEIRS = "mmbook.training.fit", "transformers.Trainer"

@@ -1,8 +1,7 @@
 """mmbook: the helper package of an executable textbook on multimodal large models.
 
 One sentence holds it together: *any modality → tokens → fusion → head → loss*.
-The rooms stand in the order in which data flows through them; a room imports only from
-those above it.
+The rooms stand in the order in which data flows; each imports only from those above it.
 
 =========================  ==========================================================
 ``tokens``                 what every encoder returns and every fusion takes

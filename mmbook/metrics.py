@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .data.sentences import check_texts
 from .losses import check_no_nan, cross_entropy
 from .tokens import IGNORED
 
@@ -225,15 +226,3 @@ def _tokenised(hypotheses, references, tokenise) -> list[tuple]:
         check_texts(group, group)
     groups = ([tokenise(text) for text in group] for group in references)
     return list(zip(map(tokenise, hypotheses), groups, strict=True))
-
-
-def check_texts(texts: Sequence[str], others: Sequence) -> None:
-    """Raise an error unless these are sentences, at least one, as many as the others."""
-    if isinstance(others, str) or isinstance(texts, str):
-        given = f"{texts!r}, {others!r:.80}"
-        raise TypeError(f"lists are needed, not one string; got {given}")
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError(f"a list of sentences is needed; got {texts!r:.80}")
-    if not len(texts) or len(texts) != len(others):
-        given = f"{len(texts)} and {len(others)}"
-        raise ValueError(f"at least one sentence, and as many references; got {given}")

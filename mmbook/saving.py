@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+__all__ = ["Configured", "build", "find_folder"]
+
 _CLASSES: dict[str, type[Configured]] = {}
 
 

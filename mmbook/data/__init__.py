@@ -8,6 +8,6 @@ from .folders import load_folder
 from .masking import mask_patches, mask_words
 from .questions import EasyVQA, LabelledPictures, easy_vqa
 from .recordings import Recordings, read_wave, spoken_digits
-from .sentences import end_token, start_token, token_ids
+from .sentences import end_token, start_token
 from .stacking import stack_audio, stack_images, stack_videos
 from .tokenizer import train_tokenizer

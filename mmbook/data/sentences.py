@@ -42,6 +42,18 @@ def end_token(tokenizer) -> int:
     return _first(tokenizer, "eos_token_id", "sep_token_id")
 
 
+def check_texts(texts: Sequence[str], others: Sequence) -> None:
+    """Raise an error unless these are sentences, at least one, as many as the others."""
+    if isinstance(others, str) or isinstance(texts, str):
+        given = f"{texts!r}, {others!r:.80}"
+        raise TypeError(f"lists are needed, not one string; got {given}")
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"a list of sentences is needed; got {texts!r:.80}")
+    if not len(texts) or len(texts) != len(others):
+        given = f"{len(texts)} and {len(others)}"
+        raise ValueError(f"at least one sentence, and as many references; got {given}")
+
+
 def _first(tokenizer, *names: str) -> int:
     for name in names:
         if getattr(tokenizer, name, None) is not None:

@@ -3,7 +3,7 @@
 from .classification import ClassificationHead
 from .conv_generation import ConvGenerationHead
 from .ctc import CTCHead
-from .decoder import Decoder, StreamCache
+from .decoder import Decoder
 from .embedding import EmbeddingHead
 from .generation import GenerationHead
 from .masked_word import MaskedWordHead

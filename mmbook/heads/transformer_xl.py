@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..fusion.transformer_xl import TransformerXL
-from ..layers import check_ids
+from ..layers.words import check_ids
 from ..tokens import Tokens, check_width
 from .decoder import Decoder, StreamCache
 

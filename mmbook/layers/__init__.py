@@ -3,4 +3,4 @@
 from .attention import Attention, AttentionCache, DecoderCache
 from .block import Block, FeedForward
 from .positions import sinusoids
-from .words import TextEmbedding, check_ids
+from .words import TextEmbedding

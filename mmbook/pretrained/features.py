@@ -26,8 +26,7 @@ def keep_features(
 
     They stand in an item in the place of the input, ``dict(item, text=features[n])``: a
     pretrained encoder takes them back, before its linear layer; of others,
-    :class:`~mmbook.encoders.PrecomputedTokens`. ``data`` are items or values. Chapters
-    2.4 and 5.2.
+    :class:`.PrecomputedTokens`. ``data`` are items or values. Chapters 2.4 and 5.2.
     """
     read = encoder.features if isinstance(encoder, Pretrained) else encoder
     device = next(encoder.parameters(), torch.empty(0)).device

@@ -35,8 +35,7 @@ def fit(
 
     All random numbers come from ``config.seed``; the caller's go on as if none had been
     drawn. Batch norm sees each part of a batch by itself, so with it parts are not quite
-    one batch. FloatingPointError: a loss or gradient is not finite; the batch is kept
-    beside the checkpoints.
+    one batch. FloatingPointError: loss or gradient not finite; that batch is kept.
     """
     config = replace(config or TrainingConfig())  # which checks it once more
     with preserved_random_state(), Run(model, data, config, collate, validate) as run:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 
-from ..metrics import check_texts
+from ..data.sentences import check_texts
 from .facts import Facts
 from .language import parse
 from .scenes import Scene

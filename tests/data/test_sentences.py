@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmbook.data import end_token, start_token, token_ids
+from mmbook.data.sentences import end_token, start_token, token_ids
 from mmbook.world import scene_tokenizer
 
 TOKENIZER = scene_tokenizer()

@@ -75,20 +75,17 @@ def test_pages_are_read_again_only_if_a_name_is_gone():
 
 # Names that rooms of the spine offer and no chapter or exercise names, by reason
 UNUSED = {
-    "checks what is given": (
-        "tokens.check_width layers.check_ids losses.check_no_nan metrics.check_texts"
-    ),
+    "checks what is given": "tokens.check_width losses.check_no_nan",
     "comes back from a function or stands in a model, and is not named there": (
         "layers.AttentionCache layers.DecoderCache layers.FeedForward "
-        "heads.Decoder heads.StreamCache training.History training.ShuffledStream"
+        "heads.Decoder training.History"
     ),
     "is shown in 2.5 through the table of all fusions": (
         "fusion.CoAttention fusion.PerceiverResampler fusion.VectorConcatenation"
     ),
     "works inside of functions that chapters call": (
-        "saving.load_weights saving.reading saving.write_folder losses.gather_rows "
-        "models.eval_mode models.names_that_begin data.token_ids metrics.words "
-        "metrics.edit_distance training.count_labels"
+        "losses.gather_rows models.eval_mode models.names_that_begin metrics.words "
+        "metrics.edit_distance"
     ),
     "is for readers' own data and runs; no chapter needs it yet": (
         "data.train_tokenizer training.checkpoints generation.log_likelihood "
@@ -99,14 +96,8 @@ UNUSED = {
 # Of the names that rooms of the spine offer: those whose docstring names no chapter
 NO_CHAPTER = {
     "tokens": "check_width",
-    "layers": "check_ids",
-    "saving": "load_weights reading write_folder",
     "losses": "check_no_nan",
     "models": "names_that_begin",
-    "data": "token_ids",
-    "heads": "StreamCache",
-    "training": "count_labels ShuffledStream",
-    "metrics": "check_texts",
 }
 
 

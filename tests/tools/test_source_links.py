@@ -33,6 +33,13 @@ def small() -> Package:
     ])  # fmt: skip
 
 
+def test_a_room_of_one_file_offers_what_its_all_lists():
+    code = '__all__ = ["load"]\n\n\ndef load(): ...\n\n\ndef replace(): ...\n'
+    package = Package([read_module("mmbook.saving", code)])
+    assert [*package.offered().values()] == ["mmbook.saving.load"]
+    assert Target("mmbook.saving", "replace") in package.unique.values()
+
+
 def href(target: Target) -> str:
     return f"{target.module}#{target.name or ''}"
 

@@ -9,7 +9,8 @@ from mmbook.fusion import Concatenation
 from mmbook.heads import ClassificationHead
 from mmbook.metrics import accuracy
 from mmbook.models import MultimodalModel
-from mmbook.training import count_labels, evaluate, predict
+from mmbook.training import evaluate, predict
+from mmbook.training.evaluate import count_labels
 
 ITEMS = [
     {"image": DATA[i]["image"].float() / 255, "labels": torch.tensor(i % 3)}

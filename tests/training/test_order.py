@@ -8,8 +8,8 @@ import pytest
 import torch
 from runs import DATA, EXACTLY, Restless, assert_same_weights, captioner, noisy, train
 
-from mmbook.training import ShuffledStream, TrainingConfig
-from mmbook.training.order import Batches
+from mmbook.training import TrainingConfig
+from mmbook.training.order import Batches, ShuffledStream
 
 
 def stream(length=10, rank=0, processes=1, **settings):

@@ -43,6 +43,7 @@ class Module:
     imports: dict[str, Target] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)  # "film" -> FiLM
     is_package: bool = False
+    offers: list[str] | None = None  # its __all__, if it has one
 
     @property
     def room(self) -> str | None:
@@ -91,7 +92,9 @@ def _assigned(module: Module, node: ast.Assign | ast.AnnAssign) -> None:
     names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
     for name in names:
         module.definitions[name] = Definition(node.lineno, "constant")
-    if names == ["_FACE"]:  # offered lazily
+    if names == ["__all__"]:
+        module.offers = ast.literal_eval(node.value)
+    elif names == ["_FACE"]:  # offered lazily
         for name, inner in ast.literal_eval(node.value).items():
             module.imports[name] = Target(f"{module.name}.{inner}", name)
     elif isinstance(node.value, ast.Dict):
@@ -160,14 +163,16 @@ class Package:
     def offered(self) -> dict[Target, str]:
         """What the rooms offer at their doors, by the name that it has there.
 
-        The door of a room is its ``__init__.py``, or its only file. What the files
-        behind it define beside that is theirs: one can import it, but need not know it.
+        The door of a room is its ``__init__.py``, or its only file, which may say in
+        ``__all__`` what of it is offered. What is defined beside that is the room's own:
+        one can import it, but need not know it.
         """
         found = {}
         for room in ROOMS:
             door = self.modules.get(f"mmbook.{room}")
-            names = [] if door is None else [*door.imports, *door.public]
-            for name in names:
+            if door is None:
+                continue
+            for name in door.offers or [*door.imports, *door.public]:
                 target = self.step(door.name, name)
                 if target and target.name in self.modules[target.module].public:
                     if target.module.startswith(door.name):
