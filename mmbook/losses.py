@@ -127,6 +127,6 @@ def hard_negatives(scores: Tensor, same: Tensor | None = None) -> Tensor:
 
 
 def check_no_nan(values: Tensor, name: str) -> None:
-    """Raise ValueError if a value is NaN: it has no place in any order."""
+    """Raise ValueError if a value is NaN: it has no place in any order. Chapter 2.8."""
     if rows := int(values.flatten(1).isnan().any(1).sum()):
         raise ValueError(f"{name} hold NaN in {rows} of {len(values)} rows: no rank")

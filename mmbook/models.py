@@ -113,7 +113,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def names_that_begin(model: nn.Module, starts: Sequence[str], what: str) -> set[str]:
-    """The parameters whose names begin so; a beginning of none is an error."""
+    """Parameters whose names begin so; a beginning of none is an error. Chapter 3.2."""
     if isinstance(starts, str):
         raise ValueError(f"{what} must be a list of names; got {starts!r}")
     names = [name for name, _ in model.named_parameters()]

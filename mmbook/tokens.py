@@ -60,7 +60,7 @@ class Tokens:
 
 
 def check_width(tokens: Tokens, width: int | None, reader: str = "this head") -> None:
-    """Raise an error unless these are Tokens of the width that a reader takes."""
+    """Raise an error unless these are Tokens of a reader's width. Chapter 2.9."""
     if not isinstance(tokens, Tokens):
         given = type(tokens).__name__
         given = f"{given}: it needs a fusion before"
