@@ -316,8 +316,8 @@ def test_a_graph_puts_each_box_beneath_those_that_point_to_it():
     height = {t.get_text(): t.get_position()[1] for t in texts}
     for above, below, *_ in arrows:  # the axis points downwards
         assert height[above] < height[below]
-    # an arrow from model to learning passes by the row of fusion: five pieces in all
-    assert len(figure.findobj(matplotlib.patches.FancyArrowPatch)) == 5
+    # an arrow from model to learning passes by the row of fusion: six pieces in all
+    assert len(figure.findobj(matplotlib.patches.FancyArrowPatch)) == 6
 
 
 @pytest.mark.parametrize(

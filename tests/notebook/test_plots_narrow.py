@@ -120,13 +120,35 @@ def test_names_of_methods_stand_above_their_bars():
     assert all(not label.get_text() for label in axes.get_yticklabels())
 
 
+def places(figure):
+    """Where names stand."""
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    return [text.get_position() for text in texts]
+
+
 def test_a_figure_that_fits_or_cannot_change_has_no_narrow_one(images):
     assert plots.show_images(images[:2]).narrow() is None
     names = [f"name {i}" for i in range(12)]
     wide = [("a", name) for name in names]
     assert plots.draw_graph(wide).narrow() is None  # its rows cannot be broken
-    many = plots.plot_matrix(torch.rand(14, 14), list("abcdefghijklmn"), ["word"] * 14)
+    many = plots.plot_matrix(torch.rand(1, 14), ["a long name " * 6], ["word"] * 14)
     assert many.narrow() is None  # its numbers could not be read
+
+
+def test_columns_that_find_no_room_stand_below_the_others():
+    numbers = torch.rand(14, 14)
+    small = plots.plot_matrix(numbers, list("abcdefghijklmn"), ["word"] * 14).narrow()
+    written = [text.get_text() for axes in small.axes for text in axes.texts]
+    blocks = torch.cat([part.flatten() for part in numbers.split(7, dim=1)])
+    assert written == [f"{number:.2f}" for number in blocks]
+
+
+def test_a_row_of_a_graph_that_is_too_wide_stands_in_two():
+    arrows = [(name * 9, "goal") for name in "abcd"]
+    figure = plots.draw_graph(arrows)
+    assert len({y for _, y in places(figure)}) == 2
+    small = figure.narrow()
+    assert small.get_figwidth() <= 3.75 and len({y for _, y in places(small)}) == 3
 
 
 def test_pictures_are_as_large_in_fewer_columns(images):

@@ -85,12 +85,22 @@ def test_a_see_through_picture_stays_png():
     assert DATA.findall(figure.to_bytes().decode())[0][0] == "png"
 
 
-def test_long_curves_are_pixels_and_their_labels_text():
+def test_a_long_curve_keeps_its_highs_and_lows_as_a_path():
     figure, axes = plots.subplots()
-    axes.plot(torch.randn(20_000), linewidth=0.3)
+    values = torch.randn(20_000)
+    (line,) = axes.plot(values, linewidth=0.3)
+    svg = figure.to_bytes().decode()
+    assert len(svg) < 40_000 and "<image" not in svg
+    y = line.get_ydata()
+    assert len(y) == 1000 and (y.min(), y.max()) == (values.min(), values.max())
+
+
+def test_a_long_curve_that_turns_back_is_pixels_and_its_label_text():
+    figure, axes = plots.subplots()
+    axes.plot(torch.randn(20_000), torch.randn(20_000), linewidth=0.3)
     axes.set(title="pressure")
     svg = figure.to_bytes().decode()
-    assert len(svg) < 120_000 and ">pressure</text>" in svg
+    assert len(svg) < 200_000 and ">pressure</text>" in svg and "<image" in svg
 
 
 def test_tidying_keeps_the_drawing_and_drops_what_nobody_sees():

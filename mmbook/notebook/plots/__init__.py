@@ -29,9 +29,10 @@ from .colours import (
     look_of,
 )
 from .curves import plot_comparison, plot_history
-from .diagrams import draw_flow, draw_graph
+from .diagrams import draw_flow
 from .figure import Plot, subplots
 from .fusions import draw_fusions
+from .graphs import draw_graph
 from .pictures import show_attention, show_images
 from .style import TILES, WIDTH, use_style
 from .tables import Table, plot_confusion, plot_matrix, table

@@ -133,6 +133,7 @@ def plot_comparison(
     chance: float | None = None,
     limits: tuple[float, float] | None = None,
     number: str = "{:.2f}",
+    line: str = "chance",
 ) -> Plot:
     """Compare methods by their results over seeds: each seed a dot, the mean a bar.
 
@@ -144,6 +145,7 @@ def plot_comparison(
     limits : of the axis; 0 to 1 if all results lie there.
     number : how the mean at the right is written. Behind it stands the standard
         deviation over seeds, if there is more than one.
+    line : what the dashed line is called.
     """
     values = {name: np.atleast_1d(np.asarray(v, float)) for name, v in results.items()}
     if not values or any(
@@ -155,14 +157,14 @@ def plot_comparison(
     everything = np.concatenate([*values.values(), np.array([0.0, chance or 0.0])])
     inside = everything.min() >= 0 and everything.max() <= 1
     limits = limits or ((0.0, 1.0) if inside else _limits(everything))
-    given = (values, label, chance, limits, number)
+    given = (values, label, chance, limits, number, line)
     figure = _compared(*given, WIDTH)
     figure.narrower = lambda: _compared(*given, NARROW)
-    figure.says = _said(values, label, chance, number)
+    figure.says = _said(values, label, chance, number, line)
     return figure
 
 
-def _compared(values: dict, label, chance, limits, number, width: float) -> Plot:
+def _compared(values, label, chance, limits, number, line, width: float) -> Plot:
     """A row for each method; its name stands before the bar, or above it."""
     wide, last = width > NARROW, len(values) - 0.5
     figure = Plot(
@@ -181,7 +183,7 @@ def _compared(values: dict, label, chance, limits, number, width: float) -> Plot
             }
             axes.annotate(name, size=LEAST, va="bottom", **at)
     if chance is not None:
-        _draw_chance(axes, chance, None if wide else len(values))
+        _draw_chance(axes, chance, None if wide else len(values), line)
     axes.set_yticks(range(len(values)), list(values) if wide else [""] * len(values))
     axes.set(xlim=limits, ylim=(last, -0.5 if wide else -0.75), xlabel=label)
     axes.grid(False, axis="y")
@@ -189,10 +191,10 @@ def _compared(values: dict, label, chance, limits, number, width: float) -> Plot
     return figure
 
 
-def _said(values: dict, label: str, chance: float | None, number: str) -> str:
+def _said(values: dict, label: str, chance: float | None, number: str, line) -> str:
     """The comparison in words."""
     means = [f"{name} {_mean(seeds, number)}" for name, seeds in values.items()]
-    end = "" if chance is None else f"Chance: {number.format(chance)}"
+    end = "" if chance is None else f"{line.capitalize()}: {number.format(chance)}"
     start = f"Bars, {label}: "
     return shortened(sentences([start + listed(means, 360 - len(start)), end]))
 
@@ -215,16 +217,21 @@ def _draw_seeds(axes, row: int, seeds, bar: tuple, number: str, colour: str) -> 
     axes.annotate(_mean(seeds, number), (1.02, row), **style)
 
 
-def _draw_chance(axes, chance: float, rows: int | None) -> None:
+def _draw_chance(axes, chance: float, rows: int | None, name: str) -> None:
     """A dashed line, with its name above; over the bars only, if their rows are given."""
-    line = {"zorder": 1.5, "color": INK, "linestyle": (0, (4, 3)), "linewidth": 1.2}
+    line: dict[str, Any] = {
+        "zorder": 1.5,
+        "color": INK,
+        "linestyle": (0, (4, 3)),
+        "linewidth": 1.2,
+    }
     if rows is None:
         axes.axvline(chance, **line)
     for row in range(rows or 0):
         axes.plot([chance] * 2, [row - 0.24, row + 0.24], **line)
     above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
     coordinates = ("data", "axes fraction")
-    axes.annotate("chance", (chance, 1), xycoords=coordinates, size=8.5, **above)
+    axes.annotate(name, (chance, 1), xycoords=coordinates, size=8.5, **above)
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

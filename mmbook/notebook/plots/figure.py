@@ -17,7 +17,8 @@ from .svg import tidied, without_pictures
 from .text import missing_characters_ignored, missing_characters_told_once
 
 NARROW_MIME = "application/vnd.mmbook.narrow+xml"  # what only the book's site reads
-HEAVY = 4000  # points of a curve or tiles of a mesh that are kept as pixels
+HEAVY = 4000  # points of a curve, or tiles of a mesh, that are too many for a drawing
+PLACES = 500  # across a curve of so many points
 
 
 class Plot(Figure):
@@ -95,11 +96,11 @@ def _written(figure: Figure) -> str:
 
 
 def _keep_heavy_as_pixels(figure: Figure) -> None:
-    """Curves of thousands of points would make the file large; text stays text."""
+    """What would make the file large; a curve over time becomes its highs and lows."""
     for axes in figure.axes:
         for line in axes.lines:
             if np.size(line.get_xdata(orig=False)) > HEAVY:
-                line.set_rasterized(True)
+                line.set_rasterized(not _thinned(line))
         for image in axes.images:
             if image.get_interpolation() in ("auto", "antialiased"):
                 image.set_interpolation("none")  # its own pixels, not those of a screen
@@ -107,6 +108,18 @@ def _keep_heavy_as_pixels(figure: Figure) -> None:
             values = mesh.get_array()
             if values is not None and values.size > HEAVY:
                 mesh.set_rasterized(True)
+
+
+def _thinned(line) -> bool:
+    """Keep the lowest and the highest point at each place, if the curve runs onwards."""
+    x, y = (np.asarray(values, float) for values in line.get_data(orig=False))
+    onwards = (np.diff(x) >= 0).all() and np.isfinite(y).all()
+    if not onwards or line.get_marker() != "None":
+        return False
+    parts = np.array_split(np.arange(len(x)), PLACES)
+    kept = [n for p in parts for n in sorted((p[y[p].argmin()], p[y[p].argmax()]))]
+    line.set_data(x[kept], y[kept])
+    return True
 
 
 @styled

@@ -17,6 +17,7 @@ from .figure import Plot
 from .style import LEAST, NARROW, TILES, WIDTH, styled
 from .text import text_width, wrap
 
+_SHAPE = re.compile(r"\(\d+(, \d+)*,?\)")  # stays on one line
 _NUMBER = re.compile(r"[–—-]?|[-−+±~]?\d[\d., ]*\S{0,3}( ± [\d.,]+\S{0,3})?")
 
 
@@ -42,6 +43,7 @@ class Table:
 
 
 def _row(kind: str, texts: list[str], sides: list[str]) -> str:
+    texts = [_SHAPE.sub(lambda s: s[0].replace(" ", "\u00a0"), text) for text in texts]
     cells = [
         f'<{kind} style="text-align: {side}">{escape(text)}</{kind}>'
         for text, side in zip(texts, sides, strict=True)
@@ -131,14 +133,61 @@ def _tiled(values, rows, columns, title, form, labels, width: float) -> Plot:
 
 
 def _tiled_narrow(values, rows, columns, title, form, labels) -> Plot | None:
-    """The tiles for a phone, if their numbers can be read there."""
+    """The tiles for a phone: names before the rows, or above them if room is short."""
     longest = max(text_width(name, 8.5) for name in rows)
     tile = (NARROW - longest - 0.4 - 0.3 * bool(labels[0])) / len(columns)
     widest = max(text_width(form.format(value), LEAST) for value in values.flat)
     if tile < widest / 0.94:
-        return None
+        return _tiled_below_names(values, rows, columns, title, form, labels)
     title = "\n".join(wrap(title, NARROW - 0.2, 10))
     return _tiled(values, rows, columns, title, form, labels, NARROW)
+
+
+def _tiled_below_names(values, rows, columns, title, form, labels) -> Plot | None:
+    """The tiles for a phone, each row's name above it, or in blocks of columns."""
+    high, step = 0.3, 0.54  # inches of a tile, and from row to row
+    widest = max(text_width(form.format(value), LEAST) for value in values.flat)
+    over = text_width(columns[-1], 8.5) * 0.77  # how far the last slanted name goes
+    if (NARROW - 0.35 - over) / len(columns) < widest / 0.94:
+        return _in_blocks(values, rows, columns, title, form, labels)
+    slant = 0.66 * max(text_width(name, 8.5) for name in columns) + 0.2
+    height = step * len(rows) + slant + 0.2 * (bool(labels[1]) + bool(title))
+    figure = Plot(figsize=(NARROW, height + 0.1), layout="constrained")
+    axes = figure.subplots()
+    _draw_tiles(axes, values, form, LEAST, step / high)
+    _name_tiles(axes, [""] * len(rows), columns, slanted=True)
+    for row, name in enumerate(rows):
+        axes.text(0, row * step / high - 0.1, name, va="bottom", size=8.5)
+    axes.set(ylim=((len(rows) - 1) * step / high + 1, 1 - step / high))
+    axes.set(xlabel=labels[1], ylabel=labels[0])
+    title = "\n".join(wrap(title, NARROW - 0.2, 10))
+    figure.suptitle(title, x=0.01, ha="left", size=10)
+    return figure
+
+
+def _in_blocks(values, rows, columns, title, form, labels) -> Plot | None:
+    """The tiles for a phone: columns that find no room stand below; None if none does."""
+    longest = max(text_width(name, 8.5) for name in rows)
+    room = NARROW - longest - 0.4 - 0.3 * bool(labels[0])
+    widest = max(text_width(form.format(value), LEAST) for value in values.flat)
+    if room < widest / 0.94:
+        return None
+    count = -(-len(columns) // int(room / (widest / 0.94)))
+    blocks = np.array_split(np.arange(len(columns)), count)
+    tile = room / len(blocks[0])
+    height = count * (0.3 * len(rows) + 0.75) + 0.35 * bool(labels[1]) + 0.3
+    figure = Plot(figsize=(NARROW, height), layout="constrained")
+    limits = min(0.0, values.min()), values.max()
+    for axes, block in zip(np.ravel(figure.subplots(count)), blocks, strict=True):
+        _draw_tiles(axes, values[:, block], form, LEAST, limits=limits)
+        axes.set_xlim(0, len(blocks[0]))
+        names = [columns[number] for number in block]
+        wide = max(text_width(name, 8.5) for name in names) > 0.95 * tile
+        _name_tiles(axes, rows, names, wide)
+        axes.set(ylabel=labels[0], xlabel="" if block[0] else labels[1])
+    title = "\n".join(wrap(title, NARROW - 0.2, 10))
+    figure.suptitle(title, x=0.01, ha="left", size=10)
+    return figure
 
 
 def _said(values, rows, columns, title, form, labels) -> str:
@@ -159,17 +208,28 @@ def _said(values, rows, columns, title, form, labels) -> str:
     return shortened(sentences(parts))
 
 
-def _draw_tiles(axes, values: np.ndarray, form: str, size: float) -> None:
-    """A tile for each number, and the number in a colour that can be read on it."""
-    lowest, highest = min(0.0, values.min()), values.max()
+def _draw_tiles(axes, values, form: str, size: float, step=1.0, limits=None) -> None:
+    """A tile for each number, and the number in a colour that can be read on it.
+
+    From row to row it is ``step`` times a tile's height.
+    """
+    lowest, highest = limits or (min(0.0, values.min()), values.max())
     edges = {"edgecolors": INK, "linewidth": 0.5, "clip_on": False, "antialiased": True}
-    axes.pcolormesh(values, cmap=TILES, vmin=lowest, vmax=highest or 1.0, **edges)
+    edges |= {"cmap": TILES, "vmin": lowest, "vmax": highest or 1.0}
+    across = np.arange(values.shape[1] + 1)
+    for row in range(len(values)) if step != 1 else ():
+        down = [row * step, row * step + 1]
+        axes.pcolormesh(across, down, values[row : row + 1], **edges)
+    if step == 1:
+        axes.pcolormesh(values, **edges)
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = TILES((value - lowest) / ((highest - lowest) or 1.0))
         light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
-        colour = "#101a24" if light > 0.2 else "white"
+        colour = "black" if light > 0.179 else "white"  # either has 4.5 : 1 there
         place = {"ha": "center", "va": "center_baseline", "size": size}
-        axes.text(column + 0.5, row + 0.5, form.format(value), color=colour, **place)
+        axes.text(
+            column + 0.5, row * step + 0.5, form.format(value), color=colour, **place
+        )
 
 
 def _name_tiles(axes, rows: Sequence[str], columns: Sequence[str], slanted: bool):
