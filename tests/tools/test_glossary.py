@@ -110,6 +110,13 @@ def test_a_term_with_other_words_before_it_is_linked_by_its_chinese_name(book):
     assert linked(doctree) == [("fusion", "融合")]
 
 
+def test_words_before_a_term_in_marks_are_no_part_of_the_link(book):
+    doctree = document(nodes.strong("", "Step 3, fusion"), nodes.Text(" (融合)."))
+    glossary_links.introduced(doctree, SECOND.page)
+    assert linked(doctree) == [("fusion", "fusion")]
+    assert doctree[0][1].astext() == "Step 3, fusion (融合)."
+
+
 def test_a_later_chapter_links_the_first_of_several_words(book):
     doctree = document(
         nodes.Text("Fusion: late\nfusions, a late fusion, low-rank adaptation")

@@ -7,6 +7,7 @@ built. ``_config.yml`` names this folder, so a plain ``jupyter-book build`` has 
 from . import (
     bundle,
     cells,
+    code,
     exercises,
     figures,
     formulas,
@@ -23,6 +24,7 @@ from . import (
 PARTS = (
     reading,
     cells,
+    code,
     formulas,
     meta,
     head,

@@ -122,7 +122,10 @@ def width(svg: str) -> float:
 
 def inline(self, node):
     """A formula within a sentence."""
-    self.body.append(f'<span class="formula">{drawn(node.astext(), False)}</span>')
+    tex = node.astext()
+    parts = lines(tex) if width(drawn(tex, False)) > WIDE else [tex]
+    shown = [f'<span class="formula">{drawn(part, False)}</span>' for part in parts]
+    self.body.append(" ".join(shown))
     raise nodes.SkipNode
 
 

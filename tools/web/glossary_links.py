@@ -90,11 +90,22 @@ def introduced(doctree: nodes.Element, page: str) -> set[str]:
             term = by_chinese(match[1], page)
             linked = before.next_node(lambda node: isinstance(node, CLOSED))
             if term and term.slug not in done and not linked:
-                text.parent.replace(before, link(term.slug, [before], True))
+                _link_marked(before, term)
                 done.add(term.slug)
     for text in open_texts(doctree):
         done |= _introduced_plainly(text, page, done)
     return done
+
+
+def _link_marked(marked: nodes.Element, term: Term) -> None:
+    """Link a term in marks; what stands before it in the marks stays outside."""
+    said = marked[-1].astext() if isinstance(marked[-1], nodes.Text) else ""
+    name = "|".join(map(_loose, term.names))
+    found = re.search(rf"(?<=\W)(?:{name})$", said, re.I)
+    if found:
+        wrap(marked[-1], *found.span(), term.slug, True)
+    else:
+        marked.parent.replace(marked, link(term.slug, [marked], True))
 
 
 def _introduced_plainly(text: nodes.Text, page: str, done: set[str]) -> set[str]:

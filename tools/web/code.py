@@ -1,0 +1,48 @@
+"""Code on a narrow screen: a line that breaks goes on deeper, a name breaks at its joints."""
+
+import re
+
+from .reading import finished_pass
+
+BLOCK = re.compile(r'(<div class="highlight"><pre>)(.*?)(</pre>)', re.DOTALL)
+NAME = re.compile(r'(<span class="pre">)([^<]{14,})(</span>)')
+JOINT = re.compile(r"(?<=\w)([_./])(?=\w)")
+TAG = re.compile(r"<[^>]*>")
+OPENED = re.compile(r'(<span class="p">[^<]*[(\[{]</span>)(?=<span)')
+DOT = re.compile(r'(?<=</span>)(?=<span class="o">\.</span>)')
+LONG = 30  # characters that a phone shows at least
+DEEPEST = 12  # of the indents that the rest of a line takes over
+
+
+@finished_pass
+def fitted(page: str) -> str:
+    """A page whose long lines of code know their indent, and whose names have joints."""
+    page = BLOCK.sub(lambda found: found[1] + lines(found[2]) + found[3], page)
+    return NAME.sub(lambda found: found[1] + jointed(found[2]) + found[3], page)
+
+
+def lines(code: str) -> str:
+    """Mark the long lines of a listing, with the indent of what goes on below."""
+    if 'class="long"' in code:
+        return code
+    return "".join(map(_line, code.splitlines(keepends=True)))
+
+
+def _line(line: str) -> str:
+    text = TAG.sub("", line)
+    whole = line.count("<span") == line.count("</span")
+    if len(text) <= LONG or not whole:
+        return line
+    deep = min(DEEPEST, len(text) - len(text.lstrip(" ")) + 2)
+    line = DOT.sub("<wbr/>", OPENED.sub(r"\1<wbr/>", line))
+    return f'<span class="long" style="--deep:{deep}">{line}</span>'
+
+
+def jointed(name: str) -> str:
+    """A long name that may break behind its dots and low lines."""
+    return JOINT.sub(r"\1<wbr/>", name)
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.add_css_file("code.css")
