@@ -40,13 +40,13 @@ from torch.utils.data import DataLoader
 
 from mmbook.encoders import ConvImageEncoder
 from mmbook.training import (
-    ShuffledStream,
     TrainingConfig,
     fit,
     learning_rate,
     make_optimizer,
     to_device,
 )
+from mmbook.training.order import ShuffledStream
 from mmbook.world import CaptionedScenes, sample_scenes
 
 DATA = CaptionedScenes(sample_scenes(2000, seed=1))

@@ -26,7 +26,6 @@ from mmbook.heads import ClassificationHead, GenerationHead
 from mmbook.models import MultimodalModel, Output
 from mmbook.tokens import Tokens
 from mmbook.training import (
-    ShuffledStream,
     TrainingConfig,
     checkpoints,
     evaluate,
@@ -35,6 +34,7 @@ from mmbook.training import (
     make_optimizer,
     predict,
 )
+from mmbook.training.order import ShuffledStream
 from mmbook.world import CaptionedScenes, sample_scenes, scene_tokenizer
 
 DEVICE = os.environ.get("MMBOOK_GPU", "")

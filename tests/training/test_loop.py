@@ -29,12 +29,12 @@ from mmbook.generation import generate, to_text
 from mmbook.heads import GenerationHead
 from mmbook.models import LanguageModel, MultimodalModel
 from mmbook.training import (
-    ShuffledStream,
     TrainingConfig,
     checkpoints,
-    count_labels,
     fit,
 )
+from mmbook.training.evaluate import count_labels
+from mmbook.training.order import ShuffledStream
 from mmbook.world import CaptionedScenes, sample_scenes
 
 # ---------------------------------------------------------- it learns, what it is told
