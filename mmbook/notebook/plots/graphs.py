@@ -75,7 +75,7 @@ def _named(name: str, details: dict) -> str:
     return f"{name} {details.get(name, '')}".strip()
 
 
-_GAP, _FALL = 0.3, 0.42  # inches between two boxes, and between two rows
+_GAP, _FALL = 0.22, 0.42  # inches between two boxes, and between two rows
 
 
 def _graph_width(name, details: dict) -> float:
