@@ -5,6 +5,7 @@ print it into _build/mmbook.pdf.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,16 +15,17 @@ import yaml
 from book import ROOT
 from build_site import BUILT, COMMAND, pages
 
+UP = re.compile(r'="(?:#|(?:\.\./)+)(_\w+/)')
+LINK = re.compile(r'(<a\b[^>]*?)\shref="(?!https?:|#|mailto:)[^"]*"')
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def build(builder: str) -> Path:
-    """Build all pages but the exercises with another builder of Sphinx."""
+    """Build all pages with another builder of Sphinx."""
     folder = BUILT / builder
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = [page for page in pages()[1:] if "/exercises/" not in page]
     toc = {"format": "jb-book", "root": pages()[0]}
-    toc["chapters"] = [{"file": page} for page in chosen]
+    toc["chapters"] = [{"file": page} for page in pages()[1:]]
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     options = ["--builder", "custom", "--custom-builder", builder, "--quiet", "--all"]
     places = ["--toc", str(folder / "_toc.yml"), "--path-output", str(folder)]
@@ -46,13 +48,23 @@ def chromium() -> str | None:
     return named or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+def on_paper(text: str) -> str:
+    """The page of all chapters: its pictures found, all loaded, links within it alone."""
+    text = UP.sub(r'="\1', text).replace(' loading="lazy"', "")
+    return LINK.sub(r"\1", text)
+
+
 def pdf() -> Path:
     """The book on paper, by Chromium."""
     browser = chromium()
     if browser is None:
         sys.exit("a pdf needs Chromium, on the path or named by MMBOOK_CHROMIUM")
-    page, made = next(build("singlehtml").rglob("index.html")), BUILT / "mmbook.pdf"
+    folder, made = build("singlehtml"), BUILT / "mmbook.pdf"
+    page = folder / "book.html"  # Sphinx names all files as from the top of the folder
+    text = (folder / f"{pages()[0]}.html").read_text(encoding="utf-8")
+    page.write_text(on_paper(text), encoding="utf-8")
     options = ["--headless", "--disable-gpu", "--no-sandbox", "--no-pdf-header-footer"]
+    options += ["--generate-pdf-document-outline", "--log-level=3"]
     wait = ["--virtual-time-budget=60000", f"--print-to-pdf={made}", page.as_uri()]
     subprocess.run([browser, *options, *wait], check=True)
     return made

@@ -22,6 +22,7 @@ ADDRESS = re.compile(
     r"url\(\s*[\"']?(?!data:|#|https?:)([^\"')?#]+)([^\"')]*)[\"']?\s*\)"
 )
 ICONS = "all.min.css"  # FontAwesome's
+INDEX = "searchindex.js"
 IMPORT = re.compile(r'@import (?:url\()?"([^"]+)"\)?;')
 
 
@@ -67,23 +68,32 @@ def _written(files: tuple[Path, ...], static: Path, used: frozenset[str]) -> str
 
 
 def deferred(page: Path, text: str) -> str:
-    """The text of a page whose scripts are named once and wait; its options stand in it."""
+    """The text of a page whose scripts are named once and wait; its options stand in it.
+
+    Scripts that wait run in the order in which they are named. Those that waited before
+    ran after all others, so they are named last; so is the index of the search, which
+    starts the search with whatever is there.
+    """
     head, mark, body = text.partition("</head>")
     head = PRELOAD.sub("", head)
     head = OPTIONS.sub(lambda found: _inline(page.parent / found[1]), head)
-    seen = set()
+    seen, last = set(), []
 
     def once(found):
         name = found[1].partition("?")[0]
         if name in seen:
             return ""
         seen.add(name)
-        line = found[0]
-        return (
-            line if "defer" in line else line.replace("<script ", "<script defer ", 1)
-        )
+        waits = " defer" in found[0]
+        line = found[0] if waits else found[0].replace("<script ", "<script defer ", 1)
+        if not waits and not name.endswith(INDEX):
+            return line
+        last.append(line.strip())
+        return ""
 
-    return SCRIPT.sub(once, head) + mark + body
+    head, body = SCRIPT.sub(once, head), SCRIPT.sub(once, body)
+    rest, end, tail = body.rpartition("</body>")
+    return head + mark + rest + "\n".join(last) + end + tail
 
 
 def _inline(file: Path) -> str:
@@ -92,7 +102,7 @@ def _inline(file: Path) -> str:
 
 def finish(app, failed) -> None:
     """Bundle the finished pages."""
-    if failed or app.builder.format != "html":
+    if failed or app.builder.name != "html":  # others are no pages for a phone
         return
     out = Path(app.outdir)
     pages = [page for page in out.rglob("*.html") if "_static" not in page.parts]
