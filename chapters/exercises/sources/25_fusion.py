@@ -100,7 +100,7 @@ with check("2.5.2", "Who knows what") as it:
 for_product = torch.zeros(D + 1, D + 1, D)
 for_sum = torch.zeros(D + 1, D + 1, D)
 k = torch.arange(D)
-...
+# ... your lines, with k
 
 # %% solution
 for_product = torch.zeros(D + 1, D + 1, D)
