@@ -162,3 +162,14 @@ def test_pictures_are_as_large_in_fewer_columns(images):
     assert max(sides) == pytest.approx(min(sides))
     assert len({round(axes.get_position().x0, 3) for axes in small.axes}) == 3
     assert isinstance(small, matplotlib.figure.Figure)
+
+
+@pytest.mark.parametrize("columns, side", [(12, 0.7), (3, 0.3)])
+def test_no_word_below_a_picture_is_broken(columns, side):
+    pictures = torch.rand(12, 3, 24, 24)
+    wide = plots.show_images(
+        pictures, ["square", "triangle"] * 6, columns=columns, side=side
+    )
+    for figure in (wide, wide.narrow() or wide):
+        assert {text.get_text() for text in figure.texts} == {"square", "triangle"}
+    assert wide.get_figwidth() <= 7.2 + 0.01

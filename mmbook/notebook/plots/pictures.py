@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from .placing import (
     EDGE,
     GAP,
     LINE,
+    MARK,
+    SIZE,
     fitted,
     on_pixels,
     one_each,
@@ -27,6 +30,7 @@ from .placing import (
 )
 from .style import MARKS, NARROW, WIDTH, styled
 from .svg import SMALL
+from .text import text_width
 
 
 @styled
@@ -124,9 +128,11 @@ def _picture_grid(
     """
     if columns < 1:
         raise ValueError(f"columns must be 1 or more; got {columns}")
-    side = min(side, (WIDTH + GAP) / columns - GAP)
+    least = _longest_word(titles, marks)
+    side = max(min(side, (WIDTH + GAP) / columns - GAP), least)
     pictures = [fitted(picture, side) for picture in pictures]
-    cell = _pixels(side, pictures) * DOT
+    cell = _pixels(side, pictures, least) * DOT
+    columns = max(1, min(columns, int((WIDTH + GAP) / (cell + GAP) + 1e-6)))
     given = (pictures, titles, marks, cell)
     figure = _grid(*given, min(columns, len(pictures)))
     figure.narrower = lambda: _grid(
@@ -153,11 +159,23 @@ def _grid(pictures: list, titles, marks, cell: float, columns: int) -> Plot:
     return figure
 
 
-def _pixels(side: float, pictures: list[np.ndarray]) -> int:
+def _longest_word(titles: Sequence[str], marks: Sequence[bool | None]) -> float:
+    """Inches that no picture falls below, so that no word of a title is broken."""
+    return max(
+        text_width(word, SIZE) + (0.0 if mark is None else MARK) + DOT
+        for title, mark in zip(titles, marks, strict=True)
+        for word in [*re.findall(r"[a-z]+", str(title)), ""]
+    )
+
+
+def _pixels(side: float, pictures: list[np.ndarray], least: float = 0.0) -> int:
     """How many pixels a side has: a multiple of small pictures' own, if that fits."""
     pixels = int(side / DOT + 1e-6)
     own = max(max(picture.shape[:2]) for picture in pictures)
-    return pixels // own * own if own <= SMALL and own <= pixels else pixels
+    if own > SMALL or own > pixels:
+        return pixels
+    fits = pixels // own * own
+    return fits if fits * DOT >= least else fits + own
 
 
 def _row_tops(texts: list[list[str]], columns: int, cell: float) -> np.ndarray:
