@@ -132,7 +132,7 @@
     return items.sort((a, b) => b.score - a.score || b.found.count - a.found.count);
   }
 
-  /** Public names of the package: their listing comes first. */
+  /** The listings of public names of the package. */
   function named(query) {
     const asked = query.trim().toLowerCase();
     const found = Object.keys(data.names).filter((name) => name.toLowerCase() === asked);
@@ -141,6 +141,14 @@
       const where = {sentence: `Source: ${page.replaceAll("/", ".")}`, marks: []};
       return {file: data.names[name], title: name, anchor: "", found: where};
     });
+  }
+
+  /** A name that is a term of the glossary, too ("attention") stands behind the chapters. */
+  function ordered(names, results) {
+    const term = results.length && results[0].anchor.startsWith("#term-");
+    const chapters = results.findIndex((r) => !r.anchor && !/^chapters\/\d/.test(r.file));
+    const place = !term ? 0 : chapters < 0 ? results.length : chapters;
+    return [...results.slice(0, place), ...names, ...results.slice(place)];
   }
 
   /** The pages with a number in their title: "2.5". */
@@ -163,7 +171,8 @@
       localStorage.setItem("sphinx_highlight_terms", words.join(" "));
     } catch (error) { /* not allowed here: then nothing is marked on the page */ }
     const found = Search._performSearch(asked, terms, excluded, shown, objects);
-    const results = [...named(query), ...numbered(query), ...ranked(found, want)];
+    const results = ordered(named(query), ranked(found, want));
+    results.unshift(...numbered(query));
     Search.status.setAttribute("role", "status");
     results.forEach((result) => show(result, result.found));
     _finishSearch(results.length);

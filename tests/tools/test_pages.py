@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("sphinx", reason="needs the extra book")
 nbformat = pytest.importorskip("nbformat", reason="needs the extra lab")
-from web import cells, formulas, head, media, meta  # noqa: E402
+from web import cells, formulas, head, media, meta, tables  # noqa: E402
 
 SVG = [{"output_type": "display_data", "data": {"image/svg+xml": "<svg/>"}}]
 
@@ -179,3 +179,14 @@ def test_media_lie_in_files_of_their_own_and_other_pictures_stay():
     assert (
         text.count(f'src="../_media/{next(iter(written))}"') == text.count(picture) == 2
     )
+
+
+def test_a_spread_stays_with_its_sign():
+    lines = ["<td>0.95 ± 0.01</td>", "<td>±</td>"]
+    assert tables.kept(lines) == ["<td>0.95 ±\xa00.01</td>", "<td>±</td>"]
+
+
+def test_a_displayed_formula_may_shrink_but_not_beyond_reading():
+    drawn = formulas._shrinking(r"a = \frac{b}{c}")
+    least = float(re.search(r"min-width: ([\d.]+)ex", drawn)[1])
+    assert least == pytest.approx(0.72 * formulas.width(drawn), abs=0.01)

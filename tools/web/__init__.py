@@ -19,12 +19,14 @@ from . import (
     reading,
     search,
     source,
+    tables,
 )
 
 PARTS = (
     reading,
     cells,
     code,
+    tables,
     formulas,
     meta,
     head,

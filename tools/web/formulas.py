@@ -47,6 +47,7 @@ RELATION = re.compile(
     r"\\(?:Longleftrightarrow|Longrightarrow|leftarrow|approx|propto)(?![A-Za-z])|=|[+-](?= )"
 )
 WIDE = 36  # ex: about what a phone holds
+LEAST = 0.72  # of the size of a formula: what a phone may make of one that is wider
 
 
 @functools.cache
@@ -120,6 +121,13 @@ def width(svg: str) -> float:
     return float(re.search(r'width="([\d.]+)ex"', svg)[1])
 
 
+def _shrinking(tex: str) -> str:
+    """A drawn line that a narrow screen may show smaller, within what can be read."""
+    svg = drawn(tex, True)
+    least = f'<svg style="min-width: {LEAST * width(svg):.2f}ex; '
+    return svg.replace('<svg style="', least, 1)
+
+
 def inline(self, node):
     """A formula within a sentence."""
     tex = node.astext()
@@ -133,7 +141,7 @@ def block(self, node):
     """A displayed formula: its parts, and its number at the right."""
     parts, number = pieces(node.astext())
     inner = "".join(
-        f"<span>{' '.join(drawn(line, True) for line in lines(part))}</span>"
+        f"<span>{' '.join(_shrinking(line) for line in lines(part))}</span>"
         for part in parts
         if part
     )

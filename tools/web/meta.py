@@ -22,7 +22,7 @@ MAP = """<?xml version="1.0" encoding="UTF-8"?>
 """
 LOST = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Page not found</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <style>:root {{ color-scheme: light dark }}
 body {{ font: 1.1rem/1.6 Georgia, serif; max-width: 34rem; margin: 15vh auto; padding: 1rem }}
 </style></head><body><main><h1>There is no such page</h1>
