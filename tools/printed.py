@@ -4,12 +4,15 @@
 print it into _build/mmbook.pdf.
 """
 
+import html
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.dom import minidom
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import yaml
 from book import ROOT
@@ -17,6 +20,16 @@ from build_site import BUILT, COMMAND, pages
 
 UP = re.compile(r'="(?:#|(?:\.\./)+)(_\w+/)')
 LINK = re.compile(r'(<a\b[^>]*?)\shref="(?!https?:|#|mailto:)[^"]*"')
+EMPTY = re.compile(
+    r"<(area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b"
+    r"((?:\"[^\"]*\"|'[^']*'|[^>\"'])*?)\s*/?>(?:</\1>)?"
+)
+BARE = re.compile(
+    r"(<(?:audio|video|details|input|script|option|button)\b[^>]*?\s)"
+    r"(controls|open|loop|muted|checked|disabled|defer|async|hidden)(?=[\s/>])"
+)
+NAMED = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)\w+;")  # XML knows these five alone
+ALONE = re.compile(r"&(?!\w+;|#)")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -37,9 +50,26 @@ def build(builder: str) -> Path:
 
 
 def epub() -> Path:
-    """The book for a reader of EPUB."""
-    found = next(build("epub").glob("*.epub"))
-    return Path(shutil.copy(found, BUILT / "mmbook.epub"))
+    """The book for a reader of EPUB, whose pages must be well-formed XML."""
+    found, made = next(build("epub").glob("*.epub")), BUILT / "mmbook.epub"
+    with ZipFile(found) as old, ZipFile(made, "w", ZIP_DEFLATED) as new:
+        for item in old.infolist():  # the first, its type, is not compressed
+            data = old.read(item)
+            if item.filename.endswith(".xhtml"):
+                data = well_formed(data.decode()).encode()
+            new.writestr(item, data, item.compress_type)
+    return made
+
+
+def well_formed(text: str) -> str:
+    """A page of HTML as XML: empty elements closed, attributes with values."""
+    text = EMPTY.sub(r"<\1\2 />", text)
+    while BARE.search(text):
+        text = BARE.sub(r'\1\2="\2"', text)
+    text = NAMED.sub(lambda found: html.unescape(found[0]), text)
+    text = ALONE.sub("&amp;", text)
+    minidom.parseString(text.encode())  # raises ExpatError if anything is left
+    return text
 
 
 def chromium() -> str | None:

@@ -3,7 +3,9 @@
 import pytest
 
 pytest.importorskip("nbformat", reason="needs the extra lab")
-from printed import on_paper
+from xml.parsers.expat import ExpatError
+
+from printed import on_paper, well_formed
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,25 @@ def test_what_a_page_of_all_chapters_cannot_find_is_changed(page, paper):
 )
 def test_what_is_found_stays(page):
     assert on_paper(page) == page
+
+
+@pytest.mark.parametrize(
+    ("page", "xml"),
+    [
+        ("<p>a.<wbr>b<br>c</p>", "<p>a.<wbr />b<br />c</p>"),
+        ('<p><img alt="a > b" src="c"></p>', '<p><img alt="a > b" src="c" /></p>'),
+        (
+            "<audio controls muted></audio>",
+            '<audio controls="controls" muted="muted"></audio>',
+        ),
+        ("<p>a &nbsp;&lt; b & c</p>", "<p>a \xa0&lt; b &amp; c</p>"),
+        ('<svg viewBox="0 0 1 1"><use href="#a"/></svg>',) * 2,
+    ],
+)
+def test_a_page_becomes_xml(page, xml):
+    assert well_formed(page) == xml
+
+
+def test_a_page_that_is_no_xml_is_an_error():
+    with pytest.raises(ExpatError):
+        well_formed("<p><b>a</p>")
