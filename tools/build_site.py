@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import nbformat
 import yaml
@@ -59,7 +60,7 @@ def fingerprint() -> str:
     return found.hexdigest()
 
 
-def some(wanted: list[str]) -> int:
+def some(wanted: Sequence[str]) -> int:
     """Build a few pages, fast and without a complaint about the others."""
     named = [key.replace(".", "", 1) for key in wanted]
     chosen = [page for page in pages()[1:] if any(key in page for key in named)]
@@ -79,10 +80,10 @@ def some(wanted: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT).returncode
 
 
-def main() -> int:
-    """Build; the exit status is that of Jupyter Book."""
-    if len(sys.argv) > 1:
-        return some(sys.argv[1:])
+def main(wanted: Sequence[str] = ()) -> int:
+    """Build all or some; the exit status is that of Jupyter Book."""
+    if wanted:
+        return some(wanted)
     mark, now = BUILT / "fingerprint", fingerprint()
     new = not mark.exists() or mark.read_text(encoding="utf-8") != now
     if new:
@@ -98,4 +99,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
