@@ -31,6 +31,7 @@ def code(source: str, outputs=()) -> dict:
         ("import torch\nfrom mmbook import fit\ntorch.manual_seed(0)", (), "imports"),
         ("%matplotlib inline\nimport torch", (), None),
         ("import torch\n\nSEEDS = range(3)", (), "imports"),
+        ("import torch\n\nfloat64 = torch.float64", (), "imports"),
         ("SEEDS = range(3)", (), None),
         ("import torch\n\nmodel = make()", (), None),
         ("assert x == 2\nprint(x)", (), "check"),

@@ -80,7 +80,9 @@ def _prepares(node: ast.stmt) -> bool:
     if isinstance(node, ast.Import | ast.ImportFrom):
         return True
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id.isupper() and len(ast.unparse(node)) < 60
+        plain = isinstance(node.value, ast.Attribute | ast.Constant)
+        constant = node.targets[0].id.isupper() or plain
+        return constant and len(ast.unparse(node)) < 60
     stage = ("use_style", "manual_seed", "set_num_threads", "filterwarnings", "seed")
     stage += ("set_default_dtype", "set_verbosity_error")
     called = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
