@@ -81,10 +81,10 @@ def _surroundings() -> dict[str, str]:
 
 _ABOUT = {
     LANGUAGE_MODEL: (
-        "A small causal language model (语言模型) of mmbook. It has read 400,000 incomplete "
-        "sentences about scenes of one or two coloured shapes, and has seen no picture. "
-        "Never mentioned together: {held_out}. The vocabulary is that of "
-        "`mmbook.world.scene_tokenizer()`."
+        "A small causal language model (语言模型) of mmbook. It has read 256,000 incomplete "
+        "sentences, drawn from 400,000, about scenes of one or two coloured shapes, and "
+        "has seen no picture. Never mentioned together: {held_out}. The vocabulary is that "
+        "of `mmbook.world.scene_tokenizer()`."
     ),
     IMAGE_ENCODER: (
         "A small convolutional image encoder (图像编码器) of mmbook for pictures of 48 × 48 "

@@ -280,7 +280,7 @@ with check("1.1.4", "Three modalities") as it:
 # this. In practice it is rarely so pure; but it happens that a third modality makes sense of two others.
 
 # %% exercise 1.1.5 core The best votes
-# Trained votes stay at chance in the matching task. Hand-made ones can do better! Give each of the 48 things a score as a
+# Trained votes stay near chance in the matching task. Hand-made ones can do better! Give each of the 48 things a score as a
 # picture, and a score as a sentence. The votes say "true" if the sum is above zero. Find scores that are right
 # in 75 of 100 examples.
 
