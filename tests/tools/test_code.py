@@ -24,6 +24,15 @@ def test_a_deep_line_leaves_room_for_its_rest():
     assert "--deep:12" in lines(" " * 30 + "rest of a call that is long)\n")
 
 
+def test_a_line_that_begins_far_to_the_right_can_begin_further_left_on_a_phone():
+    far = lines(f"{' ' * 26}compile=False, precision=None)\n")
+    assert far.startswith(
+        '<span class="long inner" style="--deep:12"><span class="indent">'
+    )
+    assert text(far) == f"{' ' * 26}compile=False, precision=None)\n"
+    assert "inner" not in lines(f"{' ' * 16}if text in a.block.of.the.language:\n")
+
+
 def test_a_line_may_break_before_a_dot_and_behind_a_bracket():
     pieces = lines(LONG).split("<wbr/>")
     assert [text(piece).strip() for piece in pieces] == [

@@ -106,6 +106,26 @@ def test_a_wide_formula_breaks_where_it_has_room(tex, parts, number):
     assert formulas.pieces(tex) == (parts or [tex], number)
 
 
+def test_aligned_columns_are_parts_that_may_stand_below_each_other():
+    tex = r"\begin{aligned} a & = b & c \& d & = e \\ f & = g \\ \end{aligned}"
+    first, second = formulas.pieces(tex)[0]
+    assert first == r"\begin{aligned} a & = b  \\  f & = g \end{aligned}"
+    assert second == r"\begin{aligned} c \& d & = e \end{aligned}"
+    for kept in (
+        r"\begin{aligned} a & = b \\ c & = d \end{aligned}",
+        r"\begin{aligned} a & \begin{matrix} b & c & d \end{matrix} \end{aligned}",
+    ):
+        assert formulas.pieces(kept)[0] == [kept]
+
+
+@pytest.mark.parametrize("terms, alone", [(10, False), (16, True)])
+def test_a_short_beginning_stands_alone_only_where_it_must(terms, alone):
+    tex = rf"x \leftarrow \big( {' + '.join('abcdefghijklmnop'[:terms])} \big)"
+    assert formulas.width(formulas.drawn(tex, True)) > formulas.WIDE
+    assert (formulas.lines(tex)[0] == "x") is alone
+    assert formulas.lines(f"{tex} + y")[-1] == "{} + y"
+
+
 LONG = r"a_{1 = 1} (b = 2) = \sum_{i=1}^{n} \log \frac{p(x_i \mid y_i)}{q(x_i)} + \mathrm{constant}"
 
 

@@ -12,6 +12,8 @@ OPENED = re.compile(r'(<span class="p">[^<]*[(\[{]</span>)(?=<span)')
 DOT = re.compile(r'(?<=</span>)(?=<span class="o">\.</span>)')
 LONG = 30  # characters that a phone shows at least
 DEEPEST = 12  # of the indents that the rest of a line takes over
+FAR = 20  # columns of indent that leave too little of a phone's line
+INDENT = re.compile(r"((?:<span></span>)?)( +)")
 
 
 @finished_pass
@@ -33,8 +35,13 @@ def _line(line: str) -> str:
     whole = line.count("<span") == line.count("</span")
     if len(text) <= LONG or not whole:
         return line
-    deep = min(DEEPEST, len(text) - len(text.lstrip(" ")) + 2)
+    indent = len(text) - len(text.lstrip(" "))
+    deep = min(DEEPEST, indent + 2)
     line = DOT.sub("<wbr/>", OPENED.sub(r"\1<wbr/>", line))
+    known = INDENT.match(line)
+    if known and indent >= FAR:
+        line = f'{known[1]}<span class="indent">{known[2]}</span>{line[known.end() :]}'
+        return f'<span class="long inner" style="--deep:{deep}">{line}</span>'
     return f'<span class="long" style="--deep:{deep}">{line}</span>'
 
 

@@ -46,7 +46,10 @@ BREAK = re.compile(r"\s*\\q?quad\s*")
 RELATION = re.compile(
     r"\\(?:Longleftrightarrow|Longrightarrow|leftarrow|approx|propto)(?![A-Za-z])|=|[+-](?= )"
 )
+ALIGNED = re.compile(r"\s*\\begin\{aligned\}(.*)\\end\{aligned\}\s*", re.DOTALL)
+CELL = re.compile(r"(?<!\\)&")
 WIDE = 36  # ex: about what a phone holds
+SHORT = 6  # ex: too little to stand on a line of its own
 LEAST = 0.72  # of the size of a formula: what a phone may make of one that is wider
 
 
@@ -83,9 +86,26 @@ def pieces(tex: str) -> tuple[list[str], str]:
     """A displayed formula in parts that may stand below each other, and its number."""
     number = TAG.search(tex)
     tex = TAG.sub("", tex)
-    parts = [tex] if r"\begin" in tex else BREAK.split(tex)
+    parts = columns(tex) if r"\begin" in tex else BREAK.split(tex)
     whole = all(map(_is_whole, parts))
     return (parts if whole else [tex]), number[1] if number else ""
+
+
+def columns(tex: str) -> list[str]:
+    """Aligned formulas side by side, each column of them a part of its own."""
+    found = ALIGNED.fullmatch(tex)
+    if not found or r"\begin" in found[1]:
+        return [tex]
+    rows = [CELL.split(row) for row in found[1].split(r"\\")]
+    pairs = range(0, max(map(len, rows)), 2)
+    if len(pairs) < 2:
+        return [tex]
+    return [_aligned([row[first : first + 2] for row in rows]) for first in pairs]
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    filled = r" \\ ".join("&".join(row) for row in rows if "".join(row).strip())
+    return rf"\begin{{aligned}}{filled}\end{{aligned}}"
 
 
 def lines(tex: str) -> list[str]:
@@ -102,7 +122,15 @@ def lines(tex: str) -> list[str]:
     ]
     pieces = [tex[a:b].strip() for a, b in pairwise([*ends, len(tex)])]
     pieces = [piece for piece in pieces if piece]
+    if len(pieces) > 1 and _goes_on(*pieces[:2]):
+        pieces[:2] = [" ".join(pieces[:2])]
     return [pieces[0], *("{} " + piece for piece in pieces[1:])]  # keeps the space
+
+
+def _goes_on(first: str, rest: str) -> bool:
+    """Is the first piece too short for a line, and does the rest fit behind it?"""
+    both = width(drawn(f"{first} {rest}", True))
+    return width(drawn(first, True)) < SHORT and LEAST * both <= WIDE
 
 
 def _is_whole(tex: str, brackets: str = "") -> bool:
