@@ -58,6 +58,29 @@ def test_a_name_breaks_at_its_joints_and_a_number_is_whole():
     assert fitted('<span class="pre">a_b.c</span>') == '<span class="pre">a_b.c</span>'
 
 
+def test_a_name_in_a_table_breaks_before_its_capitals_too():
+    name = '<span class="pre">TransformerXLGenerationHead</span>'
+    assert "hump" not in fitted(name)
+    cell = fitted(f"<td>{name}</td>")
+    assert cell.split("</span>")[0].split('<wbr class="hump"/>') == [
+        '<td><span class="pre">Transformer',
+        "XL",
+        "Generation",
+        "Head",
+    ]
+    assert fitted(cell) == cell
+
+
+def test_the_name_of_the_next_module_breaks_at_its_dots():
+    title = '<p class="prev-next-title">training.evaluate</p>'
+    assert "training.<wbr/>evaluate" in fitted(title)
+
+
+def test_the_end_of_a_string_is_no_line_of_its_own():
+    line = '<span class="s2">"Lines and large marks are means, "</span>\n'
+    assert 'means,<span class="whole"> "</span></span>' in lines(line)
+
+
 def test_a_finished_page_stays_as_it_is():
     page = f'<div class="highlight"><pre>{LONG}</pre></div><span class="pre">{"a_b" * 9}</span>'
     assert fitted(fitted(page)) == fitted(page)

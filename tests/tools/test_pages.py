@@ -207,6 +207,20 @@ def test_a_spread_stays_with_its_sign():
     assert tables.kept(lines) == ["<td>0.95 ±\xa00.01</td>", "<td>±</td>"]
 
 
+def test_an_interval_stays_on_one_line_and_its_table_is_known():
+    html = "<table><td>13.7 [12.0, 15.5]</td></table>"
+    kept = '<table class="intervals"><td>13.7 [12.0,\xa015.5]</td></table>'
+    assert tables.kept(html) == kept
+    assert tables.kept("<table><td>[start, end]</td></table>").startswith("<table>")
+
+
+def test_a_bracket_stays_with_the_formula_that_it_opens():
+    page = 'guessing (<span class="formula"><svg></svg></span>).'
+    assert (
+        formulas.opened(page) == 'guessing <span class="formula">(<svg></svg></span>).'
+    )
+
+
 def test_a_displayed_formula_may_shrink_but_not_beyond_reading():
     drawn = formulas._shrinking(r"a = \frac{b}{c}")
     least = float(re.search(r"min-width: ([\d.]+)ex", drawn)[1])

@@ -11,7 +11,7 @@ pytest.importorskip("sphinx", reason="needs the extra book")
 import nbformat
 from book import ROOT, notebooks
 from web import source
-from web.source_listing import listing, package_index
+from web.source_listing import first_line, listing, package_index
 from web.source_marks import plain
 from web.source_package import ROOMS, Package, Target
 from web.source_uses import index
@@ -62,6 +62,11 @@ def test_every_import_within_the_package_is_followed():
 def test_the_index_lists_all_rooms_in_order():
     headings = re.findall(r"^## (\w+)", package_index(real(), href), re.MULTILINE)
     assert headings == ["mmbook", *ROOMS]
+
+
+def test_the_first_line_of_a_module_shows_names_and_roles_as_code():
+    shown = "<code>fit</code> in <code>loop.py</code>."
+    assert first_line(":func:`fit` in ``loop.py``.\n\nMore.") == shown
 
 
 def test_pages_are_read_again_only_if_a_name_is_gone():

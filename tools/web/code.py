@@ -7,6 +7,10 @@ from .reading import finished_pass
 BLOCK = re.compile(r'(<div class="highlight"><pre>)(.*?)(</pre>)', re.DOTALL)
 NAME = re.compile(r'(<span class="pre">)([^<]{14,})(</span>)')
 JOINT = re.compile(r"(?<=\w)([_./])(?=\w)")
+CELL = re.compile(r"<td>.*?</td>", re.DOTALL)
+HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+TITLE = re.compile(r'(<p class="prev-next-title">)([\w.]+)(</p>)')
+END = re.compile(r"( (?:&quot;|&#39;|[\"']))(?=</span>)")
 TAG = re.compile(r"<[^>]*>")
 OPENED = re.compile(r'(<span class="p">[^<]*[(\[{]</span>)(?=<span)')
 DOT = re.compile(r'(?<=</span>)(?=<span class="o">\.</span>)')
@@ -20,7 +24,10 @@ INDENT = re.compile(r"((?:<span></span>)?)( +)")
 def fitted(page: str) -> str:
     """A page whose long lines of code know their indent, and whose names have joints."""
     page = BLOCK.sub(lambda found: found[1] + lines(found[2]) + found[3], page)
-    return NAME.sub(lambda found: found[1] + jointed(found[2]) + found[3], page)
+    page = CELL.sub(lambda cell: NAME.sub(_humped, cell[0]), page)
+    for names in (NAME, TITLE):
+        page = names.sub(lambda found: found[1] + jointed(found[2]) + found[3], page)
+    return page
 
 
 def lines(code: str) -> str:
@@ -38,6 +45,7 @@ def _line(line: str) -> str:
     indent = len(text) - len(text.lstrip(" "))
     deep = min(DEEPEST, indent + 2)
     line = DOT.sub("<wbr/>", OPENED.sub(r"\1<wbr/>", line))
+    line = END.sub(r'<span class="whole">\1</span>', line)
     known = INDENT.match(line)
     if known and indent >= FAR:
         line = f'{known[1]}<span class="indent">{known[2]}</span>{line[known.end() :]}'
@@ -48,6 +56,11 @@ def _line(line: str) -> str:
 def jointed(name: str) -> str:
     """A long name that may break behind its dots and low lines."""
     return JOINT.sub(r"\1<wbr/>", name)
+
+
+def _humped(name) -> str:
+    """A long name in a cell of a table, that a phone may break before its capitals."""
+    return name[1] + HUMP.sub('<wbr class="hump"/>', jointed(name[2])) + name[3]
 
 
 def setup(app):

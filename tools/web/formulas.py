@@ -15,6 +15,8 @@ from pathlib import Path
 
 from docutils import nodes
 
+from .reading import finished_pass
+
 COMPONENTS = (
     *("startup", "core", "adaptors/liteDOM", "input/tex-full", "output/svg"),
     *("output/svg/fonts/tex", "a11y/assistive-mml"),
@@ -178,6 +180,12 @@ def block(self, node):
         inner += f'<span class="number">({html.escape(number)})</span>'
     self.body.append(f'<div class="display-formula">{inner}</div>')
     raise nodes.SkipNode
+
+
+@finished_pass
+def opened(page: str) -> str:
+    """A page in which a bracket stays on the line of the formula that it opens."""
+    return page.replace('(<span class="formula">', '<span class="formula">(')
 
 
 def setup(app):

@@ -15,6 +15,7 @@ from .source_uses import references
 SPOKEN = re.compile(
     r"[Cc]hapters?\s+\d\.\d+(?:(?:,\s+and\s+|,\s+|\s+and\s+|\s+to\s+|\s*–\s*)\d\.\d+)*"
 )
+CODE = re.compile(r"``(.+?)``|:\w+:`~?(.+?)`")
 NUMBER = re.compile(r"\d\.\d+")
 Notes = Callable[[Target], list[tuple[str, str]]]  # label and address of each use
 
@@ -121,8 +122,9 @@ def contents(module: Module) -> str:
 
 
 def first_line(doc: str) -> str:
-    """The first line of a docstring as HTML; ``names`` as code."""
-    return re.sub(r"``(.+?)``", r"<code>\1</code>", html.escape(doc.partition("\n")[0]))
+    """The first line of a docstring as HTML; ``names`` and roles as code."""
+    line = html.escape(doc.partition("\n")[0])
+    return CODE.sub(lambda found: f"<code>{found[1] or found[2]}</code>", line)
 
 
 def room_list(modules: list[Module], href: Href) -> str:
