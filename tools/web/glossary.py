@@ -1,7 +1,7 @@
 """The glossary as a list with an address for each term, and cards for links to it.
 
 The file is one table. Here its rows become an entry each, in a section for each letter;
-"first in" is found in the chapters. Every entry stands in the index of the site, and so
+"introduced in" is found in the chapters. Every entry stands in the index of the site, and so
 do the public names of the package. A script shows an entry as a card beside a link; it
 loads the entries from a script, because a page from a folder may not ask for other files.
 """
@@ -41,7 +41,9 @@ def entry(term: Term, cells: list[list[nodes.Node]], first: Place) -> nodes.Node
     name = nodes.term("", "", *english, nodes.Text(" "), ids=[anchor(term.slug)])
     name += nodes.inline("", "", *chinese, classes=["language-zh"])
     link = pending("term-first", first.page, first.label, slug=term.slug)
-    note = nodes.inline("", "", nodes.Text("· first in "), link, classes=["first-in"])
+    note = nodes.inline(
+        "", "", nodes.Text("· introduced in "), link, classes=["first-in"]
+    )
     text = nodes.paragraph("", "", *meaning, nodes.Text(" "), note)
     return nodes.definition_list_item("", name, nodes.definition("", text))
 
