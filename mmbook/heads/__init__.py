@@ -6,6 +6,7 @@ from .conv_generation import ConvGenerationHead
 from .ctc import CTCHead
 from .decoder import Decoder
 from .embedding import EmbeddingHead
+from .flamingo import FlamingoHead
 from .generation import GenerationHead
 from .gpt import GPT
 from .masked_word import MaskedWordHead
