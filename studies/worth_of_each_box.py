@@ -10,7 +10,7 @@ in sight, on 6,000 pairs. One box is left out at a time, and nothing else with i
   difference to the arm before is the fusion's alone;
 - without pre-training: the frozen encoder has random weights.
 
-What is equal: labelled questions of a seed, four learning rates for each arm in each
+What is equal: labelled questions of a seed, five learning rates for each arm in each
 condition, steps, and 300 validation questions, which choose rate and moment and are not
 counted as labels. Self-supervision has one rate, the best for the arm "no labels".
 
@@ -260,13 +260,14 @@ def conditions() -> list[Condition]:
     return [*made, Condition("no labels", {}, (PROMPTED,))]
 
 
-RATES = [{"rate": rate} for rate in (3e-3, 1e-2, 3e-2, 1e-1)]
-SELF_RATES = [{"rate": rate} for rate in (3e-4, 1e-3, 3e-3, 1e-2)]
 DESIGN = Design(
     question="What is each box of the article's last diagram worth?",
     tries={
-        **dict.fromkeys((ALL, UNTAUGHT, UNFUSED, BLIND), RATES),
-        PROMPTED: SELF_RATES,
+        **{
+            arm: [{"rate": rate} for rate in (3e-3, 1e-2, 3e-2, 1e-1, 3e-1)]
+            for arm in (ALL, UNTAUGHT, UNFUSED, BLIND)
+        },
+        PROMPTED: [{"rate": rate} for rate in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)],
     },
     conditions=conditions(),
     train=train,
