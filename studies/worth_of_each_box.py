@@ -10,12 +10,13 @@ in sight, on 6,000 pairs. One box is left out at a time, and nothing else with i
   difference to the arm before is the fusion's alone;
 - without pre-training: the frozen encoder has random weights.
 
-What is equal: labelled questions of a seed, five learning rates for each arm in each
+What is equal: labelled questions of a seed, six learning rates for each arm in each
 condition, steps, and 300 validation questions, which choose rate and moment and are not
-counted as labels. Self-supervision has one rate, the best for the arm "no labels".
+counted as labels. Self-supervision has one rate and one length in all arms.
 
-That arm has no labels at all: a colour is hidden in a sentence, and the model fills it
-in. Its prompts differ in how much they resemble the sentences on which it was trained.
+The arm "no labels" is the model of "everything" before its fine-tuning: a colour is hidden
+in a sentence, and the model fills it in, so there is nothing to search. The prompts differ
+in how much they resemble the sentences on which it was trained.
 What could reverse the answer, and is tried: three times the steps.
 """
 
@@ -47,6 +48,7 @@ from mmbook.world import (
 ALL, UNTAUGHT = "everything", "without self-supervision"
 UNFUSED, BLIND = "without self-supervision and fusion", "without pre-training"
 PROMPTED = "no labels"
+LABELLED = (ALL, UNTAUGHT, UNFUSED, BLIND)
 PAIRS, SELF_STEPS, SELF_RATE, STEPS = 6000, 400, 3e-3, 160
 TOKENIZER = scene_tokenizer(["what", "colour", "is", "the"], mask=True)
 COLLATE = Collate(TOKENIZER)
@@ -248,28 +250,28 @@ def filled(model, texts: list[str], images: Tensor, rows: list) -> Tensor:
     return logits[:, IDS].argmax(-1)
 
 
-def conditions() -> list[Condition]:
-    """Two numbers of labels, one of them again with longer training; no labels."""
-    arms, made = (ALL, UNTAUGHT, UNFUSED, BLIND), []
-    for labels in (25, 100):
-        told = {"labels": labels, "steps": STEPS}
-        made.append(Condition(f"{labels} labels", told, arms))
-    told, name = {"labels": 100, "steps": 3 * STEPS}, "100 labels"
-    asks = "three times the steps"
-    made.append(Condition(f"{name}, longer", told, arms[:3], like=name, asks=asks))
-    return [*made, Condition("no labels", {}, (PROMPTED,))]
-
-
 DESIGN = Design(
     question="What is each box of the article's last diagram worth?",
     tries={
         **{
-            arm: [{"rate": rate} for rate in (3e-3, 1e-2, 3e-2, 1e-1, 3e-1)]
-            for arm in (ALL, UNTAUGHT, UNFUSED, BLIND)
+            arm: [{"rate": rate} for rate in (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
+            for arm in LABELLED
         },
-        PROMPTED: [{"rate": rate} for rate in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)],
+        PROMPTED: [{"rate": SELF_RATE}],
     },
-    conditions=conditions(),
+    conditions=[
+        Condition("25 labels", {"labels": 25, "steps": STEPS}, LABELLED),
+        Condition("100 labels", {"labels": 100, "steps": STEPS}, LABELLED[:3]),
+        Condition("no labels", {}, (PROMPTED,)),
+        Condition(
+            "100 labels, longer",
+            {"labels": 100, "steps": 3 * STEPS},
+            LABELLED[:3],
+            like="100 labels",
+            asks="three times the steps",
+        ),
+    ],
+    untrained=(PROMPTED,),
     train=train,
     test_data=test_data,
     test=test,
