@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..models import MultimodalModel, eval_mode
+from ..models import eval_mode
 from ..tokens import Tokens
 
 
@@ -15,6 +17,8 @@ class Part(NamedTuple):
     """A part of a model while it ran: its name, its class, and the shapes that flowed.
 
     ``inputs`` and ``outputs`` are shapes by name: of the modality, or of the argument.
+    Of its ``parameters`` so many are ``trained``; ``operations`` are those of its
+    matrix products, if they were counted.
     """
 
     name: str
@@ -22,10 +26,17 @@ class Part(NamedTuple):
     parameters: int
     inputs: dict[str, tuple]
     outputs: dict[str, tuple]
+    trained: int = 0
+    operations: int | None = None
 
 
 @torch.no_grad()
-def parts(model: MultimodalModel, batch: dict[str, Tensor]) -> list[Part]:
+def parts(
+    model: nn.Module,
+    batch: dict[str, Tensor],
+    modules: dict[str, nn.Module] | None = None,
+    count: bool = False,
+) -> list[Part]:
     """Each encoder, the fusion and the head, in the order in which they ran.
 
     The model runs once on the batch. What did not run, because its modality is missing,
@@ -33,39 +44,75 @@ def parts(model: MultimodalModel, batch: dict[str, Tensor]) -> list[Part]:
 
     Parameters
     ----------
-    model : a :class:`mmbook.models.MultimodalModel`.
+    model : a :class:`mmbook.models.MultimodalModel`; any other with its ``modules``.
     batch : as the model takes it.
+    modules : what is watched, by name, in place of encoders, fusion and head.
+    count : count the operations of each part, too.
     """
-    modules = {f"{name} encoder": part for name, part in model.encoders.items()}
-    modules |= {"fusion": model.fusion, "head": model.head}
+    if modules is None:
+        modules = {f"{name} encoder": part for name, part in model.encoders.items()}
+        modules |= {"fusion": model.fusion, "head": model.head}
+    modules = {name: part for name, part in modules.items() if part is not None}
+    sizes = {name: _sizes(part) for name, part in modules.items()}
     seen: list[Part] = []
     handles = []
-    for name, module in modules.items():
-        if module is not None:
-            hook = _recording(name, seen)
-            handles.append(module.register_forward_hook(hook, with_kwargs=True))
-    try:
-        with eval_mode(model):
+    with _counting(model if count else None) as counted, eval_mode(model):
+        for name, module in modules.items():
+            before, after = _recording(name, sizes[name], seen, counted)
+            handles.append(module.register_forward_pre_hook(before))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
+        try:
             model(**batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+        finally:
+            for handle in handles:
+                handle.remove()
     return seen
 
 
-def _recording(name: str, seen: list[Part]):
-    """A hook that records a part with its shapes."""
+def _sizes(module: nn.Module) -> tuple[int, int]:
+    """How many parameters it has, and how many of them are trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns)
 
-    def hook(module, args, kwargs, out):
+
+@contextmanager
+def _counting(model: nn.Module | None) -> Iterator[Callable[[], int] | None]:
+    """Count a model's operations, if there is one; gives how many there were so far."""
+    if model is None:
+        yield None
+        return
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import
+
+    # The counter follows every tensor that wants a gradient, so none may.
+    learning = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            yield counter.get_total_flops
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def _recording(name: str, sizes: tuple[int, int], seen: list[Part], counted):
+    """Hooks before and after a part, that record it with its shapes."""
+    started: list[int] = []
+
+    def before(module, args):
+        started.append(counted() if counted else 0)
+
+    def after(module, args, kwargs, out):
+        operations = counted() - started.pop() if counted else None
         inputs: dict[str, tuple] = {}
         for key, value in [*enumerate(args), *kwargs.items()]:
             inputs |= _shapes(value, name.split()[0] if key == 0 else str(key))
-        count = sum(p.numel() for p in module.parameters())
         out = out[0] if isinstance(out, tuple) else out
-        kind = type(module).__name__
-        seen.append(Part(name, kind, count, inputs, _shapes(out, "out")))
+        kind, shapes = type(module).__name__, _shapes(out, "out")
+        seen.append(Part(name, kind, sizes[0], inputs, shapes, sizes[1], operations))
 
-    return hook
+    return before, after
 
 
 def _shapes(value, name: str) -> dict[str, tuple]:

@@ -17,6 +17,7 @@ from .low_rank import LowRankTensor
 from .merged_attention import MergedAttention
 from .multimodal_convolution import MultimodalConvolution
 from .product import Product
+from .projector import Projector
 from .q_former import QFormer
 from .resampler import PerceiverResampler
 from .sum import Sum
@@ -39,6 +40,7 @@ FUSIONS = {
     "bottleneck": Bottleneck,
     "resampler": PerceiverResampler,
     "q_former": QFormer,
+    "projector": Projector,
     "multimodal_convolution": MultimodalConvolution,
     "transformer_xl": TransformerXL,
 }

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .positions import rotate
+
 
 @dataclass
 class AttentionCache:
@@ -61,7 +63,9 @@ class Attention(nn.Module):
     $$\mathrm{softmax}\left(QK^\top / \sqrt{d}\right) V$$
 
     per head, with $d = D / \text{heads}$ (Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762). Chapter 5.2.
+    https://arxiv.org/abs/1706.03762). Fewer ``kv_heads`` than heads share keys and
+    values among several queries (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245);
+    ``rotary``: the base of :func:`rotate`, which turns queries and keys. Chapter 2.1.
     """
 
     def __init__(
@@ -71,14 +75,22 @@ class Attention(nn.Module):
         context_width: int | None = None,
         dropout: float = 0.0,
         bias: bool = True,
+        kv_heads: int | None = None,
+        rotary: float | None = None,
     ):
         super().__init__()
-        if width % heads:
-            raise ValueError(f"heads must divide the width; got {heads} and {width}")
-        self.heads, self.dropout = heads, dropout
+        kv_heads = kv_heads or heads
+        if width % heads or heads % kv_heads:
+            given = f"{heads} and {width}, {kv_heads} and {heads}"
+            raise ValueError(
+                f"heads must divide the width, kv_heads the heads; {given}"
+            )
+        self.heads, self.kv_heads, self.dropout = heads, kv_heads, dropout
+        self.rotary = rotary
+        source, kept = context_width or width, width // heads * kv_heads
         self.query = nn.Linear(width, width, bias)
-        self.key = nn.Linear(context_width or width, width, bias)
-        self.value = nn.Linear(context_width or width, width, bias)
+        self.key = nn.Linear(source, kept, bias)
+        self.value = nn.Linear(source, kept, bias)
         self.out = nn.Linear(width, width, bias)
 
     def forward(
@@ -88,25 +100,29 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         cache: AttentionCache | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """``x`` (B, N, D) attends to ``context`` (B, M, ·), or to itself: (B, N, D).
 
         ``mask`` (B, M): True is seen. With a ``cache`` new tokens follow what it keeps.
+        ``places`` (B, N): where the tokens stand, for rotary positions.
         """
-        query = self._split(self.query(x))  # (B, heads, N, d)
-        keys, values = self._keys_and_values(x, context, cache)  # (B, heads, M, d)
+        query = self._turned(self._split(self.query(x)), places)  # (B, heads, N, d)
+        keys, values = self._keys_and_values(x, context, cache, places)  # (B, ·, M, d)
         allowed = _allowed(mask, query, keys, causal)
         square = causal and mask is None and query.shape[2] == keys.shape[2]
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
-            query, keys, values, allowed, dropout, is_causal=square
+            query, keys, values, allowed, dropout, square, enable_gqa=self._grouped
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor, context=None, mask=None, causal=False) -> Tensor:
+    def weights(self, x, context=None, mask=None, causal=False, places=None) -> Tensor:
         """The attention weights, (B, heads, N, M), of what :meth:`forward` takes."""
-        query = self._split(self.query(x))
+        query = self._turned(self._split(self.query(x)), places)
         keys = self._split(self.key(x if context is None else context))
+        keys = self._turned(keys, places)
+        keys = keys.repeat_interleave(self.heads // self.kv_heads, 1)
         allowed = _allowed(mask, query, keys, causal, always=True)
         scores = query @ keys.transpose(-2, -1) / query.shape[-1] ** 0.5
         if allowed is None:
@@ -114,13 +130,25 @@ class Attention(nn.Module):
         weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
         return weights.masked_fill(~allowed, 0)  # where all is masked: 0, not NaN
 
-    def _keys_and_values(self, x, context, cache) -> tuple[Tensor, Tensor]:
+    @property
+    def _grouped(self) -> bool:
+        return self.kv_heads != self.heads
+
+    def _turned(self, x: Tensor, places: Tensor | None) -> Tensor:
+        if self.rotary is None:
+            return x
+        if places is None:
+            places = torch.arange(x.shape[2], device=x.device)[None]
+        return rotate(x, places, self.rotary)
+
+    def _keys_and_values(self, x, context, cache, places) -> tuple[Tensor, Tensor]:
         if context is not None and cache is not None and cache.keys is not None:
             return cache.keys, cache.values  # computed once, at the first step
         source = x if context is None else context
         if source.shape[-1] != (width := self.key.in_features):
             raise ValueError(f"context must have width {width}; got {source.shape[-1]}")
         keys, values = self._split(self.key(source)), self._split(self.value(source))
+        keys = self._turned(keys, places)
         if cache is not None and context is None:
             return cache.append(keys, values)
         if cache is not None:
@@ -128,8 +156,9 @@ class Attention(nn.Module):
         return keys, values
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, N, D) → (B, heads, N, D / heads)"""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        """(B, N, heads · d) → (B, heads, N, d)"""
+        width = self.query.out_features // self.heads
+        return x.unflatten(-1, (-1, width)).transpose(1, 2)
 
 
 def _allowed(mask, query, keys, causal: bool, always: bool = False) -> Tensor | None:

@@ -1,6 +1,7 @@
 """The transformer block: attention, a feed-forward network, a norm with each."""
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .attention import Attention, AttentionCache
 
@@ -76,3 +77,57 @@ class Block(nn.Module):
 
     def _add(self, x: Tensor, norm, part) -> Tensor:
         return x + part(norm(x)) if self.norm_first else norm(x + part(x))
+
+
+class SwiGLU(nn.Module):
+    r"""A gated feed-forward network (门控前馈网络), (…, D) → (…, D). Chapter 2.1.
+
+    $$W_2\,(\mathrm{silu}(W_g x) \odot W_1 x)$$
+
+    Shazeer 2020, https://arxiv.org/abs/2002.05202.
+    """
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) → (…, D)"""
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class LlamaBlock(nn.Module):
+    """A layer of today's language models: RMSNorm, rotary attention, SwiGLU.
+
+    Touvron et al. 2023, https://arxiv.org/abs/2302.13971. Chapter 2.1.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int,
+        hidden: int,
+        base: float,
+        eps: float,
+    ):
+        super().__init__()
+        own = {"bias": False, "kv_heads": kv_heads, "rotary": base}
+        self.attention = Attention(width, heads, **own)
+        self.attention_norm = nn.RMSNorm(width, eps=eps)
+        self.feed_forward = SwiGLU(width, hidden)
+        self.feed_forward_norm = nn.RMSNorm(width, eps=eps)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        places: Tensor,
+        cache: AttentionCache | None,
+    ) -> Tensor:
+        """(B, N, D) → (B, N, D); each token sees those before it."""
+        h = self.attention_norm(x)
+        x = x + self.attention(h, None, mask, True, cache, places)
+        return x + self.feed_forward(self.feed_forward_norm(x))

@@ -1,4 +1,4 @@
-"""Sinusoidal positions (正弦位置编码)."""
+"""Positions: sinusoidal (正弦位置编码) and rotary (旋转位置编码)."""
 
 import math
 
@@ -31,3 +31,20 @@ def sinusoids(positions: Tensor, width: int, order: str = "interleaved") -> Tens
         waves = torch.stack([angles.sin(), angles.cos()], dim=-1)
         return waves.flatten(1)[:, :width]
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def rotate(x: Tensor, places: Tensor, base: float = 10_000.0) -> Tensor:
+    r"""Rotary positions (旋转位置编码) of queries or keys: (B, heads, N, d), same shape.
+
+    Numbers i and i + d/2 are a point in the plane, turned by the angle
+    $n \, \text{base}^{-2i/d}$ at place n, of ``places`` (B, N): the product of a query
+    and a key then depends on the distance of their places alone. Su et al. 2021,
+    https://arxiv.org/abs/2104.09864. Chapter 2.1.
+    """
+    half = x.shape[-1] // 2
+    steps = torch.arange(half, device=x.device, dtype=torch.float32) / half
+    angles = (places[:, None, :, None] * base**-steps).to(torch.float32)  # (B, 1, N, h)
+    sine, cosine = angles.sin().to(x.dtype), angles.cos().to(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    turned = first * cosine - second * sine, second * cosine + first * sine
+    return torch.cat(turned, -1)

@@ -130,19 +130,26 @@ def read_processor(kind, name: str, needed: str):
 
 
 def _load(name: str, tower: str) -> tuple[nn.Module, dict]:
-    """The model of a checkpoint, of which no weight may be missing, and its config."""
+    """The part of a checkpoint for one modality, and its config."""
+    whole, config, missing = load_whole(AutoModel, name)
+    part, prefix = _part(whole, tower)
+    check_complete(name, part, prefix, missing)
+    return part, config
+
+
+def load_whole(kind: Any, name: str) -> tuple[Any, dict, set[str]]:
+    """A checkpoint's model in float32, its config, and the weights that it lacks."""
     options = {"dtype": torch.float32, "use_safetensors": True}
     with quiet(), _found(name, "no safetensors weights"):
-        model, told = AutoModel.from_pretrained(
-            name, output_loading_info=True, **options
-        )
-    config, (part, prefix) = _plain(model.config.to_dict()), _part(model, tower)
-    needed = {prefix + key for key in part.state_dict()}
-    missing = sorted(needed & set(told["missing_keys"]))
-    if missing:
-        lacking = f"{len(missing)} weights of a {type(part).__name__}"
-        raise ValueError(f"the checkpoint {name} lacks {lacking}, as {missing[0]}")
-    return part, config
+        model, told = kind.from_pretrained(name, output_loading_info=True, **options)
+    return model, _plain(model.config.to_dict()), set(told["missing_keys"])
+
+
+def check_complete(name: str, part: nn.Module, prefix: str, missing: set[str]) -> None:
+    """Raise ValueError if a checkpoint lacks a weight of this part of its model."""
+    if lost := sorted(missing & {prefix + key for key in part.state_dict()}):
+        lacking = f"{len(lost)} weights of a {type(part).__name__}"
+        raise ValueError(f"the checkpoint {name} lacks {lacking}, as {lost[0]}")
 
 
 def _plain(config: dict) -> dict:

@@ -46,7 +46,7 @@ SIZES = {  # our arguments, and what they are in a config
 }
 
 
-def load(source, kind: str, name: str, **options) -> Any:
+def load(source, kind: str, name: str, activation: str = "gelu", **options) -> Any:
     """A model of this class and ``model_type``: given, or a folder's or hub name's."""
     import transformers
 
@@ -54,9 +54,10 @@ def load(source, kind: str, name: str, **options) -> Any:
     config = source.config if given else transformers.AutoConfig.from_pretrained(source)
     if config.model_type != kind:
         raise ValueError(f"a {kind} checkpoint is needed; got a {config.model_type!r}")
-    activation = getattr(config, "hidden_act", None) or config.activation_function
-    if activation != "gelu":
-        raise ValueError(f"only a {kind} with gelu has a twin; got {activation!r}")
+    given_one = getattr(config, "hidden_act", None) or config.activation_function
+    if given_one != activation:
+        rule = f"only a {kind} with {activation} has a twin"
+        raise ValueError(f"{rule}; got {given_one!r}")
     if given:
         return source
     with quiet():

@@ -3,6 +3,7 @@
 import pytest
 
 from mmbook.explain import parts
+from mmbook.finetuning import freeze
 
 
 def test_parts_are_those_that_ran_with_the_shapes_that_flowed(batch, ids, captioner):
@@ -23,6 +24,28 @@ def test_parts_are_those_that_ran_with_the_shapes_that_flowed(batch, ids, captio
         p.numel() for p in model.parameters()
     )
     assert not any(m._forward_hooks for m in model.modules()) and model.training
+
+
+def test_what_is_frozen_is_not_trained_and_operations_are_counted(batch, captioner):
+    model = captioner()
+    freeze(model.encoders)
+    eyes, joined, _ = parts(model, batch, count=True)
+    assert eyes.trained == 0 < eyes.parameters
+    assert joined.trained == joined.parameters
+    rows, width = 3 * 36, joined.outputs["out"][-1]
+    assert joined.operations == 2 * rows * width * width < eyes.operations
+    assert parts(model, batch)[0].operations is None
+    assert joined.trained == sum(
+        p.requires_grad * p.numel() for p in model.fusion.parameters()
+    )
+
+
+def test_any_module_can_be_watched(batch, captioner):
+    model = captioner()
+    watched = {"first": model.encoders["image"].stages[0]}
+    (found,) = parts(model, batch, watched)
+    assert (found.name, found.kind) == ("first", "Conv2d")
+    assert found.inputs == {"first": (3, 3, 48, 48)}
 
 
 def test_parts_leave_no_hooks_behind_when_the_model_fails(batch, captioner):

@@ -250,6 +250,14 @@ def test_flow_writes_live_shapes_and_joins_boxes():
     assert {"(2, 3, 8, 8)", "(2, 7)", "fuse"} <= set(words(figure))
 
 
+def test_what_is_frozen_is_drawn_dashed_and_said():
+    figure = plots.draw_flow([("picture", (2, 3)), "encoder", "head"], "", {"encoder"})
+    boxes = [p for p in figure.axes[0].patches if type(p).__name__ == "FancyBboxPatch"]
+    assert [box.get_linestyle() for box in boxes] == ["-", "--", "-"]
+    assert "encoder (frozen) → head" in figure.alt
+    assert "frozen" not in plots.draw_flow(["encoder", "head"]).alt
+
+
 def test_a_fused_token_has_a_stripe_for_each_modality_that_it_knows_of():
     given = {"image": 7, "text": 2}
     out = [{"image"}, {"text", "image"}, set()]

@@ -8,206 +8,257 @@
 
 # %% shared
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from mmbook.fusion import fusion
+from mmbook.encoders import PatchImageEncoder, PrecomputedTokens
+from mmbook.finetuning import freeze
+from mmbook.fusion import PerceiverResampler, Projector, QFormer
+from mmbook.heads import GPT, FlamingoHead
+from mmbook.models import MultimodalModel
 from mmbook.notebook.exercises import check
+from mmbook.samples import photographs
 from mmbook.tokens import Tokens
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
+given = {"image": torch.randn(2, 9, 16), "labels": torch.randint(3, 20, (2, 5))}
+
+
+def moves(module):
+    """Does a gradient that is not zero reach any of its parameters?"""
+    return any(p.grad is not None and bool(p.grad.abs().max() > 0)
+               for p in module.parameters())
 
 # %% exercise 2.9.1 warm-up How many tokens?
-# A batch of two examples: pictures of 48 × 48 pixels, which an encoder turns into one token for each field of 8 × 8 pixels;
-# and sentences of at most 7 words. The width is 96.
+# An image encoder cuts a picture of 336 × 336 pixels into patches of 14 × 14 pixels and gives one token for each patch. How many tokens reach the
+# language model
 #
-# What shape leaves the fusion, if it is merged attention? And if it is cross-attention, and the text asks?
+# - for one picture, if a projector passes all of them on, as in LLaVA;
+# - for one picture, if four neighbours are merged into one before, as in Qwen2.5-Omni;
+# - for a clip of eight such frames, if *one* Perceiver resampler with 64 queries reads the whole clip, as in Flamingo?
 
 # %% stub
-merged = ...  # three numbers, (B, N, D)
-asked_by_text = ...
+projected = ...
+merged = ...
+resampled = ...
 
 # %% solution
-merged = (2, 6 * 6 + 7, 96)
-asked_by_text = (2, 7, 96)
+projected = (336 // 14) ** 2
+merged = (336 // 28) ** 2
+resampled = 64
 
 # %% check
 with check("2.9.1", "How many tokens?") as it:
-    given = {"text": Tokens(torch.randn(2, 7, 96)),
-             "image": Tokens(torch.randn(2, (48 // 8) ** 2, 96))}
-    widths = {"text": 96, "image": 96}
-
-    def leaves(method):
-        out = fusion(method, widths=widths, width=96)(given)
-        return tuple(out.values.shape)
-
-    it.equal("merged attention", merged, leaves("merged_attention"),
-             hint="All tokens of all modalities stand in one row.")
-    it.equal("cross-attention", asked_by_text, leaves("cross_attention"),
-             hint="Each asking token gets one answer.")
+    encoder = PatchImageEncoder(8, layers=1, size=336, patch=14)
+    with torch.no_grad():  # the first token is the summary
+        seen = encoder(torch.rand(1, 3, 336, 336)).values[:, 1:]
+        all_tokens = Projector({"image": 8}, 8)({"image": Tokens(seen)})
+        four = Projector({"image": 8}, 8, grid={"image": 12})
+        fewer = four({"image": Tokens(seen)})
+        clip = Tokens(seen.repeat(1, 8, 1))
+        fixed = PerceiverResampler({"video": 8}, 8, 1, 2, 64)
+        few = fixed({"video": clip})
+    it.equal("projector", projected, all_tokens.values.shape[1],
+             hint="There are 336 / 14 patches along each side.")
+    it.equal("merged", merged, fewer.values.shape[1],
+             hint="Two by two patches become one token.")
+    it.equal("resampler", resampled, few.values.shape[1],
+             hint="Each query gives one token, however much it reads.")
 
 # %% hint
-# A picture has $(48 / 8)^2$ fields.
+# Count the patches along one side first. A resampler gives as many tokens as it has queries.
 
 # %% remark
-# The batch and the width are the same in both. Only N tells the fusions apart: $36 + 7 = 43$, or 7.
+# 576, 144 and 64. For the clip, a projector would need 8 · 576 = 4,608 tokens, which was more than the whole context of LLaVA-1.5's language model.
 
-# %% exercise 2.9.2 predict Twice as wide
-# The text encoder of the chapter has a vocabulary of 53 words, width 96 and two blocks. A block has four square matrices for attention and two
-# of $D \times 4D$ for thinking. Predict by which factor its number of parameters grows if the width is doubled. Then say why it
-# isn't exactly four:
+# %% exercise 2.9.2 predict What learns?
+# Two models are built below in the way of the papers: BLIP-2 with a frozen language model, and Flamingo with gates at 0. One batch is put through each of
+# them, forwards and backwards. Predict for each part whether it receives a gradient that is not zero: `True` or `False`.
+
+# %% stub
+learns = {
+    "BLIP-2: Q-Former": ...,
+    "BLIP-2: language model": ...,
+    "Flamingo: gates": ...,
+    "Flamingo: resampler": ...,
+}
+
+# %% solution
+learns = {
+    "BLIP-2: Q-Former": True,
+    "BLIP-2: language model": False,
+    "Flamingo: gates": True,
+    "Flamingo: resampler": False,
+}
+
+# %% check
+blip2 = MultimodalModel({"image": PrecomputedTokens(16)},
+                        QFormer({"image": 16}, 16, 1, 2, queries=4),
+                        freeze(GPT(20, 16, heads=2)))
+flamingo = MultimodalModel(
+    {"image": PrecomputedTokens(16)},
+    PerceiverResampler({"image": 16}, 16, 1, 2, queries=4),
+    freeze(FlamingoHead(20, 16, 16, heads=2), keep=["looks"]))
+
+
+with check("2.9.2", "What learns?") as it:
+    for model in (blip2, flamingo):
+        model(**given).loss.backward()
+    gates = nn.ParameterList(look.gates for look in flamingo.head.looks)
+    truth = {"BLIP-2: Q-Former": moves(blip2.fusion),
+             "BLIP-2: language model": moves(blip2.head),
+             "Flamingo: gates": moves(gates),
+             "Flamingo: resampler": moves(flamingo.fusion)}
+    hints = ("The loss is at the far side of the language model.",
+             "What is frozen gets no gradient.",
+             "The derivative of tanh at 0 is 1.",
+             "What stands behind a gate is multiplied by tanh(0).")
+    for (name, expected), hint in zip(truth.items(), hints):
+        it.equal(name, it.answer(learns[name]), expected, hint=hint)
+
+# %% hint
+# Follow the loss backwards. Through which parts does the chain rule have to pass, and by what is it multiplied there?
+
+# %% remark
+# The gradient passes through the frozen language model without changing it. Behind a closed gate it is multiplied by $\tanh(0) = 0$; after one step the gates are open a little, and the
+# resampler begins to learn. A gate at 0 *and* a resampler whose output is 0 would never learn: each of them would wait for the other.
+
+# %% exercise 2.9.3 core A photograph in words
+# Chameleon's language model sees a picture as the numbers of codes. Write `quantise`: for each patch $x$, the number $k$ of the code $e_k$ that is nearest to it,
+# $k = \arg\min_j \lVert x - e_j \rVert$. The check takes patches of a real photograph.
+
+# %% stub
+def quantise(patches, codes):
+    """(N, P) patches and (K, P) codes → (N,) numbers of codes."""
+    return ...
+
+
+# %% solution
+def quantise(patches, codes):
+    """(N, P) patches and (K, P) codes → (N,) numbers of codes."""
+    return torch.cdist(patches, codes).argmin(1)
+
+
+# %% check
+photo = photographs(112).picture(7)[None].float() / 255
+patches = F.unfold(photo, 8, stride=8)[0].T  # (196, 192)
+codes = patches[torch.randperm(196, generator=torch.manual_seed(1))[:32]]
+
+with check("2.9.3", "A photograph in words") as it:
+    words = it.answer(quantise(patches, codes))
+    it.equal("one word for each patch", tuple(words.shape), (196,))
+    it.true("the words are whole numbers below K",
+            words.dtype == torch.long and 0 <= words.min() <= words.max() < 32,
+            hint="argmin gives numbers, min gives distances.")
+    error = (patches - codes[words % 32]).norm(dim=1)
+    best = torch.stack([(patches - code).norm(dim=1) for code in codes]).min(0)
+    it.true("no other code is nearer", torch.allclose(error, best.values,
+                                                      atol=1e-4),
+            hint="The largest dot product is not the smallest distance: "
+                 "bright codes have large dot products with everything.")
+    it.equal("a code itself is its own word", quantise(codes, codes),
+             torch.arange(32))
+
+# %% hint
+# `torch.cdist` gives the distance of each row to each other row, (N, K).
+
+# %% remark
+# $\lVert x - e \rVert^2 = \lVert x \rVert^2 - 2\, x \cdot e + \lVert e \rVert^2$, so the dot product alone decides only if all codes have the same length. Some
+# quantisers normalise patches and codes for this reason.
+
+# %% exercise 2.9.4 core Two stages
+# LLaVA is trained in two stages: first the projector alone, then the projector and the language model. The image encoder is frozen in both. Write a function that
+# prepares a model for stage 1 or 2, whatever was trainable before. A stage may follow the other one in any order.
+
+# %% stub
+def prepare(model, stage):
+    """Set `requires_grad` of all parameters for stage 1 or 2."""
+    return ...
+
+
+# %% solution
+def prepare(model, stage):
+    """Set `requires_grad` of all parameters for stage 1 or 2."""
+    model.encoders.requires_grad_(False)
+    model.fusion.requires_grad_(True)
+    model.head.requires_grad_(stage == 2)
+    return model
+
+
+# %% check
+llava = MultimodalModel({"image": PatchImageEncoder(16, 1, 2)},
+                        Projector({"image": 16}, 16), GPT(20, 16, heads=2))
+pictures = {"image": torch.rand(2, 3, 48, 48), "labels": given["labels"]}
+
+
+def reached(stage):
+    """The parts that a gradient reaches in a stage."""
+    it.answer(prepare(llava, stage))
+    llava.zero_grad()
+    llava(**pictures).loss.backward()
+    return {name for name, part in (("encoder", llava.encoders),
+                                    ("projector", llava.fusion),
+                                    ("language model", llava.head))
+            if moves(part)}
+
+
+with check("2.9.4", "Two stages") as it:
+    it.equal("stage 1", reached(1), {"projector"},
+             hint="Only the projector learns; but the gradient has to pass "
+                  "through the language model.")
+    it.equal("stage 2", reached(2), {"projector", "language model"})
+    it.equal("stage 1 after stage 2", reached(1), {"projector"},
+             hint="Set every part, also those that are to stay frozen.")
+
+# %% hint
+# `module.requires_grad_(True or False)` sets all parameters of a module. `return model` at the end.
+
+# %% remark
+# To run the language model under `torch.no_grad()` is a common mistake: nothing behind it gets a gradient then, and the projector does not learn either. Freezing is a property of
+# parameters, not of the forward pass.
+
+# %% exercise 2.9.5 open What was the fusion worth?
+# An experiment left out boxes. Its results are right answers in per cent, one for each seed, and the same seed saw the same data in all variants. Without a fusion there is no place for multimodal self-supervision,
+# so `no fusion` has lost that, too. Write a function that gives the mean paired difference that is due to self-supervision *alone* and to the fusion *alone*.
 #
-# - `"a"`: there are norms and biases, and an embedding, which grow with the width only
-# - `"b"`: the heads become wider, too
-# - `"c"`: the sentences become longer
+# Then think about it: do the two numbers tell what the fusion would be worth if it came *with* self-supervision?
 
 # %% stub
-guess_factor = ...
-why = ...  # "a", "b" or "c"
-
-# %% solution
-guess_factor = 3.8
-why = "a"
-
-# %% check
-from mmbook.encoders import TextEncoder
-
-
-def size(width):
-    return sum(p.numel() for p in TextEncoder(53, width).parameters())
-
-
-with check("2.9.2", "Twice as wide") as it:
-    it.prediction("factor", guess_factor, size(192) / size(96))
-    it.choice("why", why, "a", {
-        "a": "A matrix D × D grows by four, a row of D numbers by two.",
-        "b": "The width of a head changes what is computed, not how many "
-             "numbers a D × D matrix has.",
-        "c": "Nothing was said about sentences; and their length changes "
-             "no matrix.",
-    })
-
-# %% hint
-# $12 D^2$ numbers a block. Which other parts have numbers?
-
-# %% remark
-# The larger the width, the more do the matrices dominate, and the closer the factor comes to four. That is why "twice as wide" is
-# "four times as large" in large models.
-
-# %% exercise 2.9.3 core From arrows to rows
-# `plots.draw_graph` puts each box one row beneath the lowest of those that point to it. Write the function that finds the row: 0 for a box to
-# which nothing points.
-
-# %% stub
-def row_of(arrows):
-    """{box: row} of a list of (from, to)."""
-    return ...
+def worth(results):
+    """{box: mean paired difference} for two boxes."""
+    return {"self-supervision": ..., "fusion": ...}
 
 
 # %% solution
-def row_of(arrows):
-    """{box: row} of a list of (from, to)."""
-    rows = {box: 0 for arrow in arrows for box in arrow}
-    for _ in rows:  # a row can be no deeper than there are boxes
-        for a, b in arrows:
-            rows[b] = max(rows[b], rows[a] + 1)
-    return rows
+def worth(results):
+    """{box: mean paired difference} for two boxes."""
+    def gain(more, less):
+        pairs = zip(results[more], results[less])
+        return sum(a - b for a, b in pairs) / len(results[more])
+
+    return {"self-supervision": gain("everything", "no self-supervision"),
+            "fusion": gain("no self-supervision", "no fusion")}
 
 
 # %% check
-whole = [("data", "pre-training"), ("pre-training", "model"),
-         ("model", "fusion"), ("model", "learning"), ("fusion", "learning"),
-         ("learning", "fine-tuning"), ("fine-tuning", "task")]
-turned = list(reversed(whole))  # the order of the list means nothing
+results = {"everything": [48.0, 51.0, 45.0],
+           "no self-supervision": [39.0, 41.0, 37.0],
+           "no fusion": [29.0, 31.0, 27.0]}
+other = {"everything": [80.0, 90.0], "no self-supervision": [80.0, 86.0],
+         "no fusion": [50.0, 60.0]}
 
-with check("2.9.3", "From arrows to rows") as it:
-    rows = it.answer(row_of(whole))
-    it.equal("data", rows["data"], 0)
-    it.equal("learning stands beneath fusion, not beside it",
-             rows["learning"], 4)
-    it.equal("the task is last", rows["task"], 6)
-    it.equal("the order of the arrows does not matter",
-             row_of(turned), rows, hint="Go through the arrows more than once.")
-
-# %% hint
-# Start with row 0 for all. An arrow from $a$ to $b$ says: $b$ is at least one row beneath $a$. Repeat until nothing changes.
-
-# %% remark
-# This is the longest path to a box. If the arrows ran in a circle, it would never end: so the package counts how often it went round, and
-# refuses.
-
-# %% exercise 2.9.4 core A fusion of your own
-# Write the smallest fusion that obeys the contract: it takes a dictionary of any of its modalities and gives *one* token, the mean of the
-# means of those that are there. A modality that is missing must not count, neither in the sum nor in the number.
-
-# %% stub
-def mean_fusion(tokens):
-    """dict of Tokens (B, N, D) -> Tokens (B, 1, D)."""
-    return ...
-
-
-# %% solution
-def mean_fusion(tokens):
-    """dict of Tokens (B, N, D) -> Tokens (B, 1, D)."""
-    means = [part.pooled() for part in tokens.values()]  # each (B, D)
-    return Tokens(torch.stack(means).mean(0)[:, None])
-
-
-# %% check
-a, b = torch.randn(2, 5, 8), torch.randn(2, 3, 8)
-mask = torch.tensor([[True] * 3, [True, False, False]])
-
-with check("2.9.4", "A fusion of your own") as it:
-    both = it.answer(mean_fusion({"a": Tokens(a), "b": Tokens(b, mask)}))
-    it.equal("shape", tuple(both.values.shape), (2, 1, 8))
-    real = torch.stack([b[0].mean(0), b[1, 0]])  # padding does not count
-    expected = (a.mean(1) + real) / 2
-    it.true("mean of the means, padding left out",
-            torch.allclose(both.values[:, 0], expected, atol=1e-6),
-            hint="tokens.pooled() knows the mask.")
-    alone = mean_fusion({"a": Tokens(a)})
-    it.true("a missing modality does not count",
-            torch.allclose(alone.values[:, 0], a.mean(1), atol=1e-6),
-            hint="Divide by how many are there, not by two.")
+with check("2.9.5", "What was the fusion worth?") as it:
+    found = {k: it.answer(v) for k, v in it.answer(worth(results)).items()}
+    it.close("self-supervision alone", found["self-supervision"], 9.0)
+    it.close("the fusion alone", found["fusion"], 10.0,
+             hint="Two variants that differ in the fusion and nothing else: "
+                  "neither of them may have had self-supervision.")
+    it.close("another experiment", worth(other)["fusion"], 28.0)
 
 # %% hint
-# `Tokens.pooled()` gives the mean over what is real, (B, D).
+# For each box, find the two variants that differ in this box alone.
 
 # %% remark
-# It has no parameters, takes any subset, and is a place where nothing meets before it is added: the "no fusion" of the chapter. The
-# fusions of the package add a projection and a mark for each modality.
-
-# %% exercise 2.9.5 open More than noise?
-# Three runs each, as the chapter makes them: accuracy with everything, and with one box left out. Write a function that says which
-# boxes were worth something *beyond the spread of the seeds*: the lowest run with everything must be above the highest run without the box.
-# Then think about what this rule does with three runs, with thirty, and about a rule that you like better.
-
-# %% stub
-def worth_something(everything, without):
-    """Names of the boxes in `without` that were missed beyond the spread."""
-    return ...
-
-
-# %% solution
-def worth_something(everything, without):
-    """Names of the boxes in `without` that were missed beyond the spread."""
-    return [box for box, runs in without.items()
-            if min(everything) > max(runs)]
-
-
-# %% check
-everything = [0.71, 0.78, 0.83]
-without = {"eyes": [0.16, 0.15, 0.17], "words": [0.72, 0.69, 0.75],
-           "blanks": [0.80, 0.84, 0.79]}
-
-with check("2.9.5", "More than noise?") as it:
-    it.equal("three boxes", worth_something(everything, without), ["eyes"])
-    it.equal("the order of the runs does not matter",
-             worth_something(everything[::-1], without), ["eyes"])
-
-# %% hint
-# Compare the worst run with the best one.
-
-# %% remark
-# With three runs and no true difference, all three of one side lie above all three of the other in one of twenty cases
-# ($3!\,3!/6!$); so the rule is about a test at five per cent. With thirty runs the extremes drift apart, and the rule finds nothing any
-# more, however real the difference is. Means with their standard errors do not have this fault.
+# "Everything" minus "no fusion" is 19 in the first experiment: it counts both boxes and calls it fusion. And even the right numbers are about this order of building. The two boxes interact, since self-supervision
+# teaches the fusion where to look; so what a box is worth depends on what is there already. Chapter 3.5 has a fair way to share such sums, the Shapley value.

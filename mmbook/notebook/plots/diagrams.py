@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import matplotlib
 from matplotlib.patches import FancyBboxPatch
 
 from .arrows import arrow, canvas
-from .colours import BLUE
+from .colours import BLUE, INK
 from .describing import plain, sentences, shortened
 from .figure import Plot
 from .style import LEAST, NARROW, WIDTH, styled
@@ -16,7 +16,7 @@ from .text import fonts, text_width, wrap
 
 
 @styled
-def draw_flow(steps: Sequence, title: str = "") -> Plot:
+def draw_flow(steps: Sequence, title: str = "", frozen: Container[str] = ()) -> Plot:
     """Boxes and arrows from left to right, with the shapes that really flowed.
 
     ``draw_flow([("picture", image), [("image encoder", tokens), …], …])``
@@ -28,13 +28,16 @@ def draw_flow(steps: Sequence, title: str = "") -> Plot:
         each other are joined one to one, otherwise all to all. Too long a flow goes on
         in the next row.
     title : stands above.
+    frozen : names of boxes that are drawn grey and dashed: what does not learn.
     """
     columns = [_boxes(step) for step in steps]
     if not columns or not all(columns):
         raise ValueError("nothing to draw: give at least one step, and no empty list")
-    figure = _flow(columns, title, WIDTH)
-    figure.narrower = lambda: _flow(columns, "\n".join(wrap(title, 3.5, 10)), NARROW)
-    texts = [" and ".join(f"{a} {b}".strip() for a, b in column) for column in columns]
+    figure = _flow(columns, title, WIDTH, frozen)
+    heading = "\n".join(wrap(title, 3.5, 10))
+    figure.narrower = lambda: _flow(columns, heading, NARROW, frozen)
+    said = [[f"{a} {b}{' (frozen)' * (a in frozen)}" for a, b in c] for c in columns]
+    texts = [" and ".join(map(str.strip, column)) for column in said]
     figure.says = said_of(title, " → ".join(map(plain, texts)))
     return figure
 
@@ -44,7 +47,7 @@ def said_of(title: str, text: str) -> str:
     return shortened(sentences([plain(title), f"Diagram: {text}"]))
 
 
-def _flow(columns: list, title: str, limit: float) -> Plot:
+def _flow(columns: list, title: str, limit: float, frozen: Container[str]) -> Plot:
     """Boxes and arrows in rows of at most that width."""
     rows = _flow_rows(columns, limit)
     rows = rows if len(rows) == 1 else _flow_rows(columns, limit - 4 * _BUS)
@@ -57,7 +60,7 @@ def _flow(columns: list, title: str, limit: float) -> Plot:
     for row, space in zip(rows, tall, strict=True):
         left, arrive = 0.05 + 2 * bus, before
         for column in row:
-            placed = draw_boxes(axes, column, left, top + space / 2)
+            placed = draw_boxes(axes, column, left, top + space / 2, None, frozen)
             if arrive is not None:
                 _connect(axes, arrive, placed, turn=arrive is before)
             left += box_width(column) + _ARROW
@@ -110,19 +113,23 @@ def _flow_rows(columns: list, width: float) -> list[list]:
     return rows
 
 
-def draw_boxes(axes, column, left: float, middle: float, width=None) -> list[tuple]:
+def draw_boxes(
+    axes, column, left: float, middle: float, width=None, frozen: Container[str] = ()
+) -> list[tuple]:
     """Draw boxes above each other; where they are: (left, right, middle)."""
     width, placed = width or box_width(column), []
     for number, (name, detail) in enumerate(column):
         y = middle + 0.72 * (number - (len(column) - 1) / 2)
+        colour = INK if name in frozen else BLUE
         box = FancyBboxPatch(
             (left + 0.06, y - 0.21),
             width - 0.12,
             0.42,
             boxstyle="round,pad=0.06,rounding_size=0.09",
-            facecolor=(*matplotlib.colors.to_rgb(BLUE), 0.06),
-            edgecolor=BLUE,
+            facecolor=(*matplotlib.colors.to_rgb(colour), 0.06),
+            edgecolor=colour,
             linewidth=1.1,
+            linestyle="--" if name in frozen else "-",
         )
         axes.add_patch(box)
         style = {"ha": "center", "va": "center"}

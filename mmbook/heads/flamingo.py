@@ -1,0 +1,70 @@
+"""Gated cross-attention (门控交叉注意力): a language model that looks between its layers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import Attention, AttentionCache, FeedForward
+from ..layers.words import check_ids
+from ..tokens import Tokens, check_width
+from .gpt import GPT, PrefixCache
+
+
+class GatedCrossAttention(nn.Module):
+    r"""A layer that adds nothing until its two gates, which begin at 0, have learned:
+
+    $$x \leftarrow x + \tanh(\alpha)\,\mathrm{cross}(x, c), \qquad
+    x \leftarrow x + \tanh(\beta)\,f(x)$$
+    """
+
+    def __init__(self, width: int, heads: int, context_width: int):
+        super().__init__()
+        self.gates = nn.Parameter(torch.zeros(2))
+        self.attention = Attention(width, heads, context_width)
+        self.feed_forward = FeedForward(width)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, context: Tokens, cache: AttentionCache | None):
+        """(B, L, D) and tokens (B, N, C) → (B, L, D)"""
+        look, think = self.gates.tanh()
+        keys, mask = context.values, context.mask
+        found = self.attention(self.attention_norm(x), keys, mask, cache=cache)
+        x = x + look * found * mask.any(1)[:, None, None]
+        return x + think * self.feed_forward(self.feed_forward_norm(x))
+
+
+class FlamingoHead(GPT):
+    """A language model with :class:`GatedCrossAttention` before each layer. Chapter 2.9.
+
+    Without tokens, or with the gates at 0, it is the :class:`GPT` whose weights it
+    holds. The tokens, ``context_width`` wide, take no place among its words. Alayrac et
+    al. 2022, https://arxiv.org/abs/2204.14198.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, context_width: int, width: int = 96, **settings: Any
+    ):
+        super().__init__(vocabulary_size, width, **settings)
+        self.context_width = context_width
+        self.looks = nn.ModuleList(
+            GatedCrossAttention(self.width, block.attention.heads, context_width)
+            for block in self.blocks
+        )
+
+    def decode(
+        self, ids: Tensor, tokens: Tokens | None, cache: PrefixCache | None = None
+    ) -> Tensor:
+        """Logits (B, L, V); see :meth:`Decoder.decode`."""
+        before = cache.length if cache else 0
+        check_ids(ids, self.max_length - before)
+        places = torch.arange(before, before + ids.shape[1], device=ids.device)[None]
+        x = self.word(ids)
+        for n, (look, block) in enumerate(zip(self.looks, self.blocks, strict=True)):
+            if tokens is not None:
+                check_width(tokens, self.context_width)
+                x = look(x, tokens, cache.context[n] if cache else None)
+            x = block(x, None, places, cache.own[n] if cache else None)
+        return F.linear(self.norm(x), self.word.weight)
