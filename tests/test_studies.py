@@ -480,7 +480,7 @@ def test_in_a_result_all_arms_tried_as_much_with_three_seeds_or_more(name):
         for arm, tries in record["tries"].items()
         if arm not in record["untrained"]
     }
-    assert len(counts) == 1 and counts.pop() >= 2
+    assert len(counts) <= 1 and all(n >= 2 for n in counts)  # or nothing is trained
 
 
 @pytest.mark.parametrize("name", available())

@@ -7,31 +7,17 @@
 # takes longer than a few seconds.
 
 # %% shared
-import json
-from collections import Counter
-from math import log
-
 import torch
 
+from mmbook import studies
 from mmbook.data import Collate, mask_words
-from mmbook.layers import Attention
+from mmbook.layers import Attention, rotate
 from mmbook.notebook.exercises import check
 from mmbook.world import describe, sample_scenes, scene_tokenizer
 
 torch.set_num_threads(1)
 tokenizer = scene_tokenizer(mask=True)
 collate = Collate(tokenizer)
-
-
-def join(pieces, pair):
-    """Put the pair together wherever it stands in the row."""
-    done = []
-    for piece in pieces:
-        if done and (done[-1], piece) == pair:
-            done[-1] += piece
-        else:
-            done.append(piece)
-    return done
 
 
 # %% exercise 2.1.1 warm-up What is real
@@ -60,7 +46,7 @@ with check("2.1.1", "What is real") as it:
 # `lengths[:, None]` is a column, `torch.arange(5)` is a row. What does `<` make of a row and a column?
 
 # %% remark
-# This line stands in every tokeniser, every loader of sounds and every loader of clips. Put it the wrong way round, `<=`,
+# This line stands in every tokenizer, every loader of sounds and every loader of clips. Put it the wrong way round, `<=`,
 # and each sentence sees one word of padding; nothing crashes.
 
 # %% exercise 2.1.2 predict How large is large
@@ -108,53 +94,68 @@ with check("2.1.2", "How large is large") as it:
 # The table takes a fifth of BERT-base, and much less of anything larger. For GPT-3 it is four parts in a thousand. What makes a model
 # large is width and depth; the width counts twice.
 
-# %% exercise 2.1.3 core Read with the merges
-# Learning the merges is one half of byte-pair encoding. The other half uses them on a new word: cut it into characters, then
-# go through the merges *in the order in which they were learned*, and apply each one wherever it fits. `join` is
-# in the first cell.
+# %% exercise 2.1.3 core WordPiece on a real vocabulary
+# BERT's tokenizer encodes by greedy longest match: it takes the longest piece of the vocabulary with which the word begins, then the
+# longest one with which the rest begins, and so on. Pieces inside a word are written with `##` in the vocabulary. If at some point no piece fits, the *whole*
+# word becomes `[UNK]`. Write it. The vocabulary below holds pieces of a real model, MiniLM, and the check compares with what its tokenizer
+# did.
+
+# %% shared
+released = studies.load("language_models").runs("MiniLM", "tokens")[0]["test"]
+pieces = {piece for row in released["pieces"] for piece in row}
+pieces |= {"re", "paint", "##pain", "##t", "un"}  # shorter ones as a trap
+print(len(pieces), "pieces, for example", *sorted(pieces)[3:12])
 
 # %% stub
-def encode(word, merges):
-    """The pieces of a word that nobody has seen before."""
-    pieces = ...
-    for pair in merges:
-        ...
-    return pieces
+def word_piece(word, pieces):
+    """The pieces of a word, or ["[UNK]"]."""
+    found, rest = [], word  # go on until the rest is empty
+    return ...
 
 
 # %% solution
-def encode(word, merges):
-    """The pieces of a word that nobody has seen before."""
-    pieces = list(word)
-    for pair in merges:
-        pieces = join(pieces, pair)
-    return pieces
+def word_piece(word, pieces):
+    """The pieces of a word, or ["[UNK]"]."""
+    found, rest = [], word
+    while rest:
+        mark = "##" if found else ""
+        fits = [n for n in range(1, len(rest) + 1)
+                if mark + rest[:n] in pieces]
+        if not fits:
+            return ["[UNK]"]
+        n = max(fits)
+        found.append(mark + rest[:n])
+        rest = rest[n:]
+    return found
 
 
 # %% check
-from tokenizers import Tokenizer, models, trainers
-
-core = Tokenizer(models.BPE())
-small = "hug pug pun bun hugs huge hugest punish bunch hungry snug".split()
-core.train_from_iterator(
-    small * 3, trainers.BpeTrainer(vocab_size=26, show_progress=False))
-model = json.loads(core.to_str())["model"]
-merges = [tuple(pair) for pair in model["merges"]]
-
-with check("2.1.3", "Read with the merges") as it:
-    for word in "hug", "bugs", "unhinges", "hungriest":
-        it.equal(f"{word!r} as the library cuts it", encode(word, merges),
-                 core.encode(word).tokens,
-                 hint="Characters first; then one join after the other.")
-    it.equal("the order counts", encode("abc", [("b", "c"), ("a", "b")]),
-             ["a", "bc"])
+with check("2.1.3", "WordPiece on a real vocabulary") as it:
+    real = {"repaints": ["rep", "##aint", "##s"],
+            "unpainted": ["un", "##pa", "##int", "##ed"],
+            "frisbee": ["fr", "##is", "##bee"], "boats": ["boats"]}
+    for word, wanted in real.items():
+        assert all(piece in pieces for piece in wanted)
+    own = {"un", "##pain", "##paint", "##t", "##ted", "a", "##b", "##bc"}
+    it.equal("the longest piece first", word_piece("unpainted", own),
+             ["[UNK]"], hint="un, ##paint, and then nothing fits: ed is "
+             "not there. Greedy search does not go back.")
+    it.equal("inside a word with ##", word_piece("abc", own), ["a", "##bc"])
+    it.equal("no beginning fits", word_piece("zabc", own), ["[UNK]"])
+    it.equal("a word without a piece for its end", word_piece("abd", own),
+             ["[UNK]"], hint="The whole word is lost, not its end alone.")
+    plain = pieces - {"re", "paint", "##pain", "##t"}
+    for word, wanted in real.items():
+        it.equal(f"{word!r} as MiniLM cuts it", word_piece(word, plain),
+                 wanted)
 
 # %% hint
-# The loop needs one line: the pieces become what `join` makes of them.
+# While there is a rest: put `##` before it unless it is the beginning, try all numbers of letters, and keep the largest that
+# gives a piece of the vocabulary.
 
 # %% remark
-# The order matters. If *b c* was learned before *a b*, then *abc* is *a bc*, whatever a reader would find more natural. A
-# tokeniser is part of a model as much as its weights are: with another order of merges, the same weights read other numbers.
+# Greedy longest match does not replay the joins of the training and does not look for the cut with the fewest pieces. It is fast, and it is what BERT does. Byte-level BPE
+# has no `[UNK]`: at worst a word is a sequence of bytes.
 
 # %% exercise 2.1.4 core Who may see whom
 # Write the weights of causal attention by hand, for a batch with padding: word $t$ sees the places $j \le t$ that are
@@ -204,97 +205,54 @@ with check("2.1.4", "Who may see whom") as it:
 # Setting weights to zero *after* the softmax would also hide the future, but the rest would no longer sum to one: a
 # word early in the sentence would speak more quietly than a late one.
 
-# %% exercise 2.1.5 core BERT by counting
-# How well can hidden words be found without any network? Count. For each word, remember what stood between its left and its
-# right neighbour. `count(rows, see)` makes such a table; `see(row, t)` says what is seen of place `t`. The loss is the
-# mean of $-\ln p$, with $p$ from the counts (one is added to each count, so that nothing is impossible).
-#
-# Write what three readers see: one that sees nothing, one that sees the word to the left (a small GPT), and one that sees
-# both neighbours (a small BERT). At the ends of a sentence, `row[t - 1]` or `row[t + 1]` is a `"|"` that was put there.
-#
-# *Guess first: by how much does the right neighbour lower the loss?*
-
-# %% shared
-def sentences(count, seed):
-    scenes = sample_scenes(count, seed, objects=(2,), pairs="all")
-    return [["|", *describe(scene, "partial", i).split(), "|"]
-            for i, scene in enumerate(scenes)]
-
-
-def count(rows, see):
-    table = {}
-    for row in rows:
-        for t in range(1, len(row) - 1):
-            table.setdefault(see(row, t), Counter())[row[t]] += 1
-    return table
-
-
-def loss(table, rows, see, words=len(tokenizer)):
-    found = []
-    for row in rows:
-        for t in range(1, len(row) - 1):
-            known = table.get(see(row, t), Counter())
-            p = (known[row[t]] + 1) / (known.total() + words)
-            found.append(-log(p))
-    return sum(found) / len(found)
-
+# %% exercise 2.1.5 core Turn by the place
+# Write rotary positions by hand for one vector of length $d$ at place $m$: the entries $i$ and $i + d/2$ are a point $(a, b)$ in
+# the plane, turned by the angle $m \cdot 10000^{-2i/d}$, $i = 0, \dots, d/2 - 1$. A point turned by $\varphi$ is $(a \cos\varphi - b \sin\varphi,\ b \cos\varphi + a \sin\varphi)$.
 
 # %% stub
-def nothing(row, t):
-    return ...
-
-
-def left(row, t):
-    return ...
-
-
-def both(row, t):
+def turned(x, m):
+    """x (d,) at place m → (d,)."""
+    half = len(x) // 2
+    angle = ...  # (d/2,)
+    a, b = x[:half], x[half:]
     return ...
 
 
 # %% solution
-def nothing(row, t):
-    return ()
-
-
-def left(row, t):
-    return row[t - 1]
-
-
-def both(row, t):
-    return row[t - 1], row[t + 1]
+def turned(x, m):
+    """x (d,) at place m → (d,)."""
+    half = len(x) // 2
+    angle = m * 10_000.0 ** (-torch.arange(half) / half)  # (d/2,)
+    a, b = x[:half], x[half:]
+    c, s = angle.cos(), angle.sin()
+    return torch.cat([a * c - b * s, b * c + a * s])
 
 
 # %% check
-learn, test = sentences(2000, 1), sentences(300, 2)
+torch.manual_seed(0)
+q, k = torch.randn(2, 8)
 
-with check("2.1.5", "BERT by counting") as it:
-    row = ["|", "a", "red", "ring", "|"]
-    for see in nothing, left, both:
-        seen = see(row, 2)
-        it.true(f"{see.__name__}: something is written",
-                seen if seen is ... else True)
-    hidden = ["|", "a", "blue", "ring", "|"]
-    for see in nothing, left, both:
-        it.true(f"{see.__name__} doesn't see the word itself",
-                see(row, 2) == see(hidden, 2),
-                hint="If the answer is in what is seen, the loss is worthless.")
-    losses = [loss(count(learn, see), test, see)
-              for see in (nothing, left, both)]
-    print("nothing {:.2f}   left {:.2f}   both {:.2f}".format(*losses))
-    it.close("nothing", losses[0], 3.34, 0.03)
-    it.close("left", losses[1], 1.67, 0.03)
-    it.close("both", losses[2], 1.52, 0.03)
+with check("2.1.5", "Turn by the place") as it:
+    got = turned(q, 3)
+    it.true("place 0 changes nothing", got if got is ... else
+            torch.allclose(turned(q, 0), q, atol=1e-6))
+    it.true("a turn keeps the length", got if got is ... else
+            torch.allclose(got.norm(), q.norm(), atol=1e-5),
+            hint="Cosine and sine of one angle, for both entries of a point.")
+    it.true("only the distance counts", got if got is ... else
+            torch.allclose(turned(q, 9) @ turned(k, 4),
+                           turned(q, 25) @ turned(k, 20), atol=1e-4))
+    wanted = rotate(q[None, None, None], torch.tensor([[3]]))[0, 0, 0]
+    it.true("equal to the package", got if got is ... else
+            torch.allclose(got, wanted, atol=1e-5),
+            hint="The first point is turned fastest: by m itself.")
 
 # %% hint
-# Whatever can be a key of a dictionary will do: a word, or a tuple of words. A reader that sees nothing returns always
-# the same.
+# The exponent $-2i/d$ is $-i$ divided by $d/2$. `torch.arange(half)` are the numbers $i$.
 
 # %% remark
-# The word to the left halves the loss, and the one to the right takes off a little more: much of what is left is colours, shapes
-# and sizes, which no neighbour knows. Counting stops soon: for four neighbours there are too many
-# tables to fill. A network shares between them what it has learned. And the bidirectional reader pays a price: it can't
-# write, and it is asked at some places of a text, where the causal one gets a question at each.
+# Other programs put neighbours, $2i$ and $2i + 1$, together instead of $i$ and $i + d/2$. Both are rotary positions, but weights trained with one do not work with the
+# other, a mistake that shows only in the quality of what is written.
 
 # %% exercise 2.1.6 open Find the wrong word
 # A small BERT can proof-read. In each of these sentences one word was replaced by a random other word of the
