@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 @torch.no_grad()
 def parts(
-    model: nn.Module,
+    model: Any,
     batch: dict[str, Tensor],
     modules: dict[str, nn.Module] | None = None,
     count: bool = False,

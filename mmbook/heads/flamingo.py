@@ -49,10 +49,9 @@ class FlamingoHead(GPT):
     ):
         super().__init__(vocabulary_size, width, **settings)
         self.context_width = context_width
-        self.looks = nn.ModuleList(
-            GatedCrossAttention(self.width, block.attention.heads, context_width)
-            for block in self.blocks
-        )
+        heads = settings.get("heads", 4)  # as in a GPT
+        new = [GatedCrossAttention(width, heads, context_width) for _ in self.blocks]
+        self.looks = nn.ModuleList(new)
 
     def decode(
         self, ids: Tensor, tokens: Tokens | None, cache: PrefixCache | None = None
