@@ -26,10 +26,13 @@ from mmbook.encoders import (
 )
 from mmbook.fusion import FUSIONS, Concatenation
 from mmbook.heads import (
+    GPT,
+    CausalLMHead,
     ClassificationHead,
     ConvGenerationHead,
     CTCHead,
     EmbeddingHead,
+    FlamingoHead,
     GenerationHead,
     MaskedWordHead,
     SharedSpaceHead,
@@ -46,6 +49,8 @@ TEXT = {"text": torch.tensor([[1, 2, 3], [4, 5, 0]])}
 WORDS = {"labels": torch.tensor([[3, 4, 2], [5, 2, -100]])}
 BOTH = {"image": Tokens(torch.randn(2, 3, 8)), "text": Tokens(torch.randn(2, 2, 6))}
 WIDTHS = {"image": 8, "text": 6}
+LLAMA = {"model_type": "llama", "vocab_size": 7, "hidden_size": 8, "head_dim": 4}
+LLAMA |= {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
 
 
 def captioner():
@@ -109,6 +114,12 @@ PARTS = {
         lambda: LanguageModel(GenerationHead(7, 8, 1, 2, 5)),
         lambda m: m(**WORDS).logits,
     ),
+    "gpt": (lambda: GPT(7, 8, 1, 2, 1, max_length=5), lambda m: m(None, **WORDS)[0]),
+    "flamingo": (
+        lambda: FlamingoHead(7, 8, 8, layers=1, heads=2, max_length=5),
+        lambda m: m(BOTH["image"], **WORDS)[0],
+    ),
+    "causal": (lambda: CausalLMHead(LLAMA, 5), lambda m: m(None, **WORDS)[0]),
     "captioner": (captioner, lambda m: m(**IMAGE, **WORDS).logits),
     "pair": (pair, lambda m: m(**IMAGE, **TEXT).logits),
 }

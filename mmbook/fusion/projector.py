@@ -34,7 +34,6 @@ class Projector(Fusion):
             self.project[name] = nn.Sequential(
                 nn.LayerNorm(size), first, nn.GELU(), second, norm
             )
-            nn.init.zeros_(self.mark[name])
 
     def forward(self, tokens: dict[str, Tokens]) -> Tokens:
         """Any subset of the modalities → (B, ΣN, D)"""

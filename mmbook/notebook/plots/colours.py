@@ -72,6 +72,7 @@ BLUE 1: co attention
 BROWN 1: bottleneck
 VERMILION 1: resampler
 INDIGO 1: q former
+TEAL 2: projector
 BLUE 2: multimodal convolution
 OLIVE 2: transformer xl
 """
