@@ -77,6 +77,13 @@ def test_a_cell_that_is_to_be_shown_stays_open():
     assert cell.metadata.tags == ["show"]
 
 
+def test_what_its_author_folds_is_named_as_the_rest():
+    cell = code("rows = [f(x) for x in data]")
+    cell.metadata["tags"] = ["hide-input"]
+    cells.fold(nbformat.NotebookNode(cells=[cell]), "page", None)
+    assert cell.metadata.mystnb["code_prompt_show"] == "Code"
+
+
 def test_a_formula_is_drawn_with_its_name():
     picture = formulas.drawn(r"\frac{a}{b} < x^\top", False)
     assert (

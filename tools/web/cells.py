@@ -51,6 +51,8 @@ def _tag(cell, which: str | None, asked: bool) -> None:
     elif asked and cell.outputs:
         tags.add("hide-output")
         shown = ANSWER
+    elif "hide-input" in tags:  # by its author
+        shown = NAMES["figure"]
     if shown:
         prompts = {"code_prompt_show": shown, "code_prompt_hide": shown}
         cell.metadata.setdefault("mystnb", {}).update(prompts)
