@@ -24,7 +24,7 @@ from mmbook.encoders import (
     TextEncoder,
     TubeletVideoEncoder,
 )
-from mmbook.fusion import FUSIONS, Concatenation
+from mmbook.fusion import FUSIONS, Concatenation, Projector
 from mmbook.heads import (
     GPT,
     CausalLMHead,
@@ -120,6 +120,12 @@ PARTS = {
         lambda m: m(BOTH["image"], **WORDS)[0],
     ),
     "causal": (lambda: CausalLMHead(LLAMA, 5), lambda m: m(None, **WORDS)[0]),
+    "projector": (
+        lambda: Projector(WIDTHS, 8, 0.1, {"image": 1}),
+        lambda m: (
+            m({"image": Tokens(torch.ones(2, 4, 8)), "text": BOTH["text"]}).values
+        ),
+    ),
     "captioner": (captioner, lambda m: m(**IMAGE, **WORDS).logits),
     "pair": (pair, lambda m: m(**IMAGE, **TEXT).logits),
 }

@@ -40,7 +40,6 @@ FUSIONS = {
     "bottleneck": Bottleneck,
     "resampler": PerceiverResampler,
     "q_former": QFormer,
-    "projector": Projector,
     "multimodal_convolution": MultimodalConvolution,
     "transformer_xl": TransformerXL,
 }

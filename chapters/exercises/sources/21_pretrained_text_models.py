@@ -47,7 +47,7 @@ with check("2.1.1", "What is real") as it:
 
 # %% remark
 # This line stands in every tokenizer, every loader of sounds and every loader of clips. Put it the wrong way round, `<=`,
-# and each sentence sees one word of padding; nothing crashes.
+# and each sentence but the longest sees one word of padding; nothing crashes.
 
 # %% exercise 2.1.2 predict How large is large
 # BERT has two sizes. *Base*: 12 layers, $D = 768$. *Large*: 24 layers, $D = 1024$. Both know 30 522 word pieces. Use
@@ -91,7 +91,7 @@ with check("2.1.2", "How large is large") as it:
 # 85 million.
 
 # %% remark
-# The table takes a fifth of BERT-base, and much less of anything larger. For GPT-3 it is four parts in a thousand. What makes a model
+# The table takes a fifth of BERT-base. With the same vocabulary, a deeper and wider model gives it a smaller share: for GPT-3 it is four parts in a thousand. What makes a model
 # large is width and depth; the width counts twice.
 
 # %% exercise 2.1.3 core WordPiece on a real vocabulary
