@@ -1,6 +1,6 @@
 """The composed model: encoders, a fusion, a head; in the transformers convention."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,6 +110,25 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def counting(model: nn.Module) -> Iterator[Callable[[], int]]:
+    """Count operations; gives how many products of matrices took so far. Chapter 2.5."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import
+
+    # The counter follows every tensor that wants a gradient, so none may; and it does
+    # not know some fast kernels of attention, so the plain one is taken.
+    learning = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            yield counter.get_total_flops
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def names_that_begin(model: nn.Module, starts: Sequence[str], what: str) -> set[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..models import eval_mode
+from ..models import counting, eval_mode
 from ..tokens import Tokens
 
 
@@ -56,7 +55,8 @@ def parts(
     sizes = {name: _sizes(part) for name, part in modules.items()}
     seen: list[Part] = []
     handles = []
-    with _counting(model if count else None) as counted, eval_mode(model):
+    counter = counting(model) if count else nullcontext()
+    with counter as counted, eval_mode(model):
         for name, module in modules.items():
             before, after = _recording(name, sizes[name], seen, counted)
             handles.append(module.register_forward_pre_hook(before))
@@ -73,27 +73,6 @@ def _sizes(module: nn.Module) -> tuple[int, int]:
     """How many parameters it has, and how many of them are trained."""
     sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
     return sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns)
-
-
-@contextmanager
-def _counting(model: nn.Module | None) -> Iterator[Callable[[], int] | None]:
-    """Count a model's operations, if there is one; gives how many there were so far."""
-    if model is None:
-        yield None
-        return
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode  # slow to import
-
-    # The counter follows every tensor that wants a gradient, so none may.
-    learning = [p for p in model.parameters() if p.requires_grad]
-    try:
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            yield counter.get_total_flops
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
 
 
 def _recording(name: str, sizes: tuple[int, int], seen: list[Part], counted):

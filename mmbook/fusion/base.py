@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..models import counting
 from ..saving import Configured
 from ..tokens import Tokens
 
@@ -113,13 +114,6 @@ def at_least_one(**numbers: int) -> None:
 
 def count_operations(fusion: nn.Module, tokens: dict[str, Tokens]) -> int:
     """Additions and multiplications in matrix products (运算量). Chapter 2.5."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode  # slow to import
-
-    # The counter follows every tensor that wants a gradient, so none may.
-    weights = {name: value.detach() for name, value in fusion.named_parameters()}
-    # Some fast kernels of attention are unknown to it: the plain one is counted.
-    plain, counter = sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False)
-    with torch.no_grad(), plain, counter:
-        torch.func.functional_call(fusion, weights, (tokens,))
-    return counter.get_total_flops()
+    with torch.no_grad(), counting(fusion) as counted:
+        fusion(tokens)
+        return counted()

@@ -1,6 +1,7 @@
 """Projector (投影层): each modality's tokens become words of a language model."""
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ..tokens import Tokens
@@ -44,15 +45,17 @@ class Projector(Fusion):
         side = self.grid.get(name)
         if side is None or part.values.shape[1] <= side**2:
             return part
-        return Tokens(*merge_tokens(part.values, part.mask, side))
+        return merge_tokens(part, side)
 
 
-def merge_tokens(values: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """A square of tokens (B, n², C) averaged to (B, side², C), and what is real there."""
-    n = round(values.shape[1] ** 0.5)
-    if n * n != values.shape[1]:
-        raise ValueError(f"tokens must be a square, n²; got {values.shape[1]}")
-    square = values.transpose(1, 2).unflatten(2, (n, n))  # (B, C, n, n)
+def merge_tokens(tokens: Tokens, side: int) -> Tokens:
+    """A square of tokens (B, n², C), the real ones averaged to (B, side², C)."""
+    n = round(tokens.values.shape[1] ** 0.5)
+    if n * n != tokens.values.shape[1]:
+        raise ValueError(f"tokens must be a square, n²; got {tokens.values.shape[1]}")
+    real = tokens.mask[..., None].to(tokens.values.dtype)
+    both = torch.cat([tokens.values * real, real], -1)  # (B, n², C + 1)
+    square = both.transpose(1, 2).unflatten(2, (n, n))
     few = F.adaptive_avg_pool2d(square, side).flatten(2).transpose(1, 2)
-    real = F.adaptive_max_pool2d(mask.float().unflatten(1, (1, n, n)), side)
-    return few, real.flatten(1).bool()
+    share = few[..., -1:]  # of the tokens of a field, those that are real
+    return Tokens(few[..., :-1] / share.clamp(min=1e-6), share[..., 0] > 0)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ..pretrained.base import quiet
 
 NAMES = (  # theirs, which differ between models and versions, and ours
-    (r"^bert\.", ""),
+    (r"^(bert|model)\.", ""),
+    (r"^embed_tokens\.", "word."),
     (r"^(encoder\.)?layers?\.", "blocks."),
     (r"^embeddings\.word_embeddings", "embedding.word"),
     (r"^embeddings\.position_embeddings\.weight", "embedding.position.weight"),
@@ -35,6 +36,9 @@ NAMES = (  # theirs, which differ between models and versions, and ours
     (r"output\.LayerNorm|layernorm_after|final_layer_norm", "feed_forward_norm"),
     (r"\.(intermediate\.dense|mlp\.fc1|fc1)\.", ".feed_forward.0."),
     (r"\.(output\.dense|mlp\.fc2|fc2)\.", ".feed_forward.2."),
+    (r"\.mlp\.(gate|up|down)_proj\.", r".feed_forward.\1."),
+    (r"\.input_layernorm", ".attention_norm"),
+    (r"\.post_attention_layernorm", ".feed_forward_norm"),
 )
 SIZES = {  # our arguments, and what they are in a config
     "width": "hidden_size",

@@ -1,24 +1,8 @@
 """Weights of Llama's family (SmolLM2, Llama 2, TinyLlama, …) in the book's GPT."""
 
-from torch import Tensor
-
 from ..heads.gpt import GPT
-from .copying import filled, load, sizes
+from .copying import filled, load, renamed, sizes
 
-NAMES = {
-    "model.embed_tokens": "word",
-    "model.layers": "blocks",
-    "model.norm": "norm",
-    "self_attn.q_proj": "attention.query",
-    "self_attn.k_proj": "attention.key",
-    "self_attn.v_proj": "attention.value",
-    "self_attn.o_proj": "attention.out",
-    "mlp.gate_proj": "feed_forward.gate",
-    "mlp.up_proj": "feed_forward.up",
-    "mlp.down_proj": "feed_forward.down",
-    "input_layernorm": "attention_norm",
-    "post_attention_layernorm": "feed_forward_norm",
-}
 SIZES = {
     "vocabulary_size": "vocab_size",
     "kv_heads": "num_key_value_heads",
@@ -45,13 +29,4 @@ def gpt_from_llama(llama, max_length: int = 64, **changes) -> GPT:
     known = sizes(config, **SIZES) | {"base": rope.get("rope_theta", 10_000.0)}
     known.pop("dropout", None)
     known |= {"max_length": max_length} | changes
-    return filled(GPT(**known), _renamed(llama.state_dict()))
-
-
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    found = {}
-    for name, value in state.items():
-        for theirs, ours in NAMES.items():
-            name = name.replace(theirs, ours)
-        found[name] = value
-    return found
+    return filled(GPT(**known), renamed(llama))

@@ -27,11 +27,21 @@ def test_each_token_is_projected_alone_and_has_the_size_of_the_embeddings():
 def test_a_square_of_tokens_is_averaged():
     values, mask = torch.randn(2, 16, 5), torch.ones(2, 16, dtype=torch.bool)
     mask[1, :2] = mask[1, 4:6] = False
-    few, real = merge_tokens(values, mask, 2)
+    few = merge_tokens(Tokens(values, mask), 2)
     square = values.transpose(1, 2).unflatten(2, (4, 4))
     expected = F.avg_pool2d(square, 2).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(few, expected)
-    assert real.tolist() == [[True] * 4, [False, True, True, True]]
+    torch.testing.assert_close(few.values[few.mask], expected[few.mask])
+    assert few.mask.tolist() == [[True] * 4, [False, True, True, True]]
+
+
+def test_padding_has_no_share_in_an_average():
+    values, mask = torch.randn(1, 16, 5), torch.ones(1, 16, dtype=torch.bool)
+    mask[0, 0] = False
+    other = values.clone()
+    other[0, 0] = 1e3
+    few = merge_tokens(Tokens(values, mask), 2)
+    torch.testing.assert_close(few.values, merge_tokens(Tokens(other, mask), 2).values)
+    torch.testing.assert_close(few.values[0, 0], values[0, [1, 4, 5]].mean(0))
 
 
 def test_a_grid_that_is_no_square_is_refused():
