@@ -2,14 +2,13 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    Cache,
     DynamicCache,
     PreTrainedConfig,
 )
@@ -32,12 +31,12 @@ class CausalLMHead(Decoder):
 
     def __init__(self, config: dict, max_length: int = 64, start=1, end=2, pad=0):
         super().__init__(max_length, start, end, pad)
-        self.model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
-        self.model.float()
+        whole = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        self.model = whole.float()
         self.width = self.model.get_input_embeddings().embedding_dim
 
     @classmethod
-    def from_pretrained(cls, name_or_folder, **settings) -> Self:
+    def from_pretrained(cls, name_or_folder, **settings) -> Any:
         """A checkpoint of transformers, or what :meth:`save_pretrained` wrote.
 
         ``settings``: ``max_length``, and ``start``, ``end``, ``pad`` of the tokenizer.
@@ -85,19 +84,17 @@ class CausalLMHead(Decoder):
 class PrefixCache:
     """Keys and values of a transformers model, and which tokens before them are real."""
 
-    keys: Cache | None
+    keys: Any  # a Cache of transformers, or None
     length: int = 0
     mask: Tensor | None = field(default=None, repr=False)
 
     def extended(self, mask: Tensor) -> Tensor:
         """The mask of all that was read, these tokens included: (B, N)."""
-        if self.mask is not None:
-            mask = torch.cat([self.mask, mask], 1)
-        self.mask = mask
-        return mask
+        self.mask = mask if self.mask is None else torch.cat([self.mask, mask], 1)
+        return self.mask
 
     def reorder(self, rows: Tensor, context: bool = True) -> None:
         """Put these rows of the batch into their places (beam search)."""
-        if self.keys is not None and self.length:
+        if self.keys is not None and self.mask is not None:
             self.keys.reorder_cache(rows)
             self.mask = self.mask[rows]

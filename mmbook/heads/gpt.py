@@ -77,7 +77,8 @@ class PrefixCache(DecoderCache):
 
     def __init__(self, layers: int, capacity: int):
         super().__init__(layers, capacity)
-        self.before, self.real = 0, None
+        self.before = 0
+        self.real: Tensor | None = None
 
     @property
     def length(self) -> int:

@@ -114,8 +114,9 @@ class LlamaBlock(nn.Module):
         eps: float,
     ):
         super().__init__()
-        own = {"bias": False, "kv_heads": kv_heads, "rotary": base}
-        self.attention = Attention(width, heads, **own)
+        self.attention = Attention(
+            width, heads, bias=False, kv_heads=kv_heads, rotary=base
+        )
         self.attention_norm = nn.RMSNorm(width, eps=eps)
         self.feed_forward = SwiGLU(width, hidden)
         self.feed_forward_norm = nn.RMSNorm(width, eps=eps)

@@ -1,12 +1,18 @@
 """BERT's weights in the book's text layers."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..encoders.text import TextEncoder
 from ..heads.generation import GenerationHead
 from .copying import filled, load, renamed, sizes
 
-ALONE = {"add_pooling_layer": False, "is_decoder": False, "add_cross_attention": False}
+ALONE: dict[str, Any] = {
+    "add_pooling_layer": False,
+    "is_decoder": False,
+    "add_cross_attention": False,
+}
 LENGTHS = {"vocabulary_size": "vocab_size", "max_length": "max_position_embeddings"}
 
 

@@ -50,7 +50,7 @@ SIZES = {  # our arguments, and what they are in a config
 }
 
 
-def load(source, kind: str, name: str, activation: str = "gelu", **options) -> Any:
+def load(source, kind: str, name: str, *, activation="gelu", **options: Any) -> Any:
     """A model of this class and ``model_type``: given, or a folder's or hub name's."""
     import transformers
 
