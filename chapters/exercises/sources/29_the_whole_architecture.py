@@ -70,7 +70,7 @@ with check("2.9.1", "How many tokens?") as it:
 # Count the patches along one side first. A resampler gives as many tokens as it has queries.
 
 # %% remark
-# 576, 144 and 64. For the clip, a projector would need 8 · 576 = 4,608 tokens, which was more than the whole context of LLaVA-1.5's language model.
+# 576, 144 and 64. For the clip, a projector would need 8 · 576 = 4,608 tokens, which is more than the whole context of LLaVA-1.5's language model.
 
 # %% exercise 2.9.2 predict What learns?
 # Two models are built below in the way of the papers: BLIP-2 with a frozen language model, and Flamingo with gates at 0. One batch is put through each of
@@ -122,7 +122,7 @@ with check("2.9.2", "What learns?") as it:
 
 # %% remark
 # The gradient passes through the frozen language model without changing it. Behind a closed gate it is multiplied by $\tanh(0) = 0$; after one step the gates are open a little, and the
-# resampler begins to learn. A gate at 0 *and* a resampler whose output is 0 would never learn: each of them would wait for the other.
+# resampler begins to learn. A gate at 0 *and* a resampler whose output is 0, with no biases behind it, would never learn: each of them would wait for the other.
 
 # %% exercise 2.9.3 core A photograph in words
 # Chameleon's language model sees a picture as the numbers of codes. Write `quantise`: for each patch $x$, the number $k$ of the code $e_k$ that is nearest to it,
@@ -165,7 +165,7 @@ with check("2.9.3", "A photograph in words") as it:
 
 # %% remark
 # $\lVert x - e \rVert^2 = \lVert x \rVert^2 - 2\, x \cdot e + \lVert e \rVert^2$, so the dot product alone decides only if all codes have the same length. Some
-# quantisers normalise patches and codes for this reason.
+# quantisers normalise patches and codes, which also keeps the training stable.
 
 # %% exercise 2.9.4 core Two stages
 # LLaVA is trained in two stages: first the projector alone, then the projector and the language model. The image encoder is frozen in both. Write a function that
