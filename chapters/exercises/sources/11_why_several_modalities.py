@@ -9,7 +9,7 @@
 # %% shared
 import random
 from collections import Counter
-from itertools import combinations, product
+from itertools import product
 from math import log2
 
 from mmbook.notebook.exercises import check
@@ -33,12 +33,44 @@ def best_accuracy(pairs):
 
 
 # %% [markdown]
-# The next cell is for the last exercise only. It holds what the chapter had for "which colour is it?": examples in
-# which the picture may be empty and the word may be left out, batches, and the cross-attention model.
+# The next cell holds the photographs of the chapter for exercise 1.1.4: the scores that MobileNetV2 gives to eight words
+# (columns) for eight photographs (rows). The word of a photograph stands on the diagonal.
 
 # %% shared
 import torch
+from transformers import AutoModelForImageClassification
 
+from mmbook.samples import photographs
+from mmbook.saving import find_folder
+
+ASKED = {  # the number of a photograph, and the classes of ImageNet
+    "pizza": (6, "pizza"), "laptop": (2, "laptop|notebook"),
+    "bus": (24, "minibus|school bus|trolleybus"),
+    "cat": (16, "tabby|tiger cat|Persian cat|Siamese cat|Egyptian cat"),
+    "bear": (22, "brown bear|American black bear|ice bear|sloth bear"),
+    "clock": (38, "analog clock|digital clock|wall clock"),
+    "poodle": (28, "toy poodle|miniature poodle|standard poodle"),
+    "microwave": (30, "microwave"),
+}
+torch.set_num_threads(1)
+classifier = AutoModelForImageClassification.from_pretrained(
+    find_folder("mmbook/mobilenet-v2", needs="config.json"),
+    dtype=torch.float32).eval()
+names = [classifier.config.id2label[k].split(",")[0] for k in range(1001)]
+covers = torch.tensor([[name in classes.split("|") for name in names]
+                       for _, classes in ASKED.values()]).float()
+photos = photographs(224)
+pixels = torch.stack([photos.picture(n) for n, _ in ASKED.values()])
+with torch.inference_mode():
+    p = classifier((pixels.float() - 128) / 128).logits.softmax(-1)
+    scores = (p @ covers.T / (p @ covers.T).sum(1, keepdim=True)).log()
+
+
+# %% [markdown]
+# The next cell is for the last exercise only. It holds what the chapter had for "which colour is it?": examples in
+# which the picture may be empty and the colour may be left out, batches, and the model with cross-attention.
+
+# %% shared
 from mmbook.data import Collate
 from mmbook.encoders import (
     ConvImageEncoder,
@@ -51,24 +83,23 @@ from mmbook.models import MultimodalModel
 from mmbook.training import TrainingConfig, fit, to_device
 from mmbook.world import Scene, render, sample_scenes, scene_tokenizer
 
-torch.set_num_threads(1)
-eyes = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")
+frozen = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")
 collate = Collate(scene_tokenizer())
 
 
 def naming(count, seed):
-    """Which colour? A list of examples with kept image tokens."""
-    rng, names = random.Random(seed), list(COLOURS)
+    """Which colour? A list of examples with precomputed image tokens."""
+    rng, colours = random.Random(seed), list(COLOURS)
     scenes = sample_scenes(count, seed, objects=(1,), pairs="all")
     shown = [s if rng.random() < 0.7 else Scene(()) for s in scenes]
     with torch.inference_mode():
-        images = eyes(render(shown, seed=seed)).values
+        images = frozen(render(shown, seed=seed)).values
     items = []
     for image, scene in zip(images.clone(), scenes):
         colour = scene.things[0].colour
         word = f"a {colour} thing" if rng.random() < 0.6 else "a thing"
         items.append({"image": image, "text": word,
-                      "label": names.index(colour)})
+                      "label": colours.index(colour)})
     return items
 
 
@@ -115,6 +146,21 @@ and_cases = [(a, b, a & b) for a, b in product((0, 1), repeat=2)]
 information_a = mutual_information([(a, y) for a, b, y in and_cases])
 information_both = mutual_information([((a, b), y) for a, b, y in and_cases])
 
+# %% wrong both bits tell twice what one tells
+and_cases = [(a, b, a & b) for a, b in product((0, 1), repeat=2)]
+information_a = mutual_information([(a, y) for a, b, y in and_cases])
+information_both = 2 * information_a
+
+# %% wrong and is taken for or
+and_cases = [(a, b, a | b) for a, b in product((0, 1), repeat=2)]
+information_a = mutual_information([(a, y) for a, b, y in and_cases])
+information_both = mutual_information([((a, b), y) for a, b, y in and_cases])
+
+# %% wrong 0, 1 and 1, 0 are one case
+and_cases = [(0, 0, 0), (0, 1, 0), (1, 1, 1)]
+information_a = mutual_information([(a, y) for a, b, y in and_cases])
+information_both = mutual_information([((a, b), y) for a, b, y in and_cases])
+
 # %% check
 with check("1.1.1", "Another gate") as it:
     it.equal("the four cases",
@@ -144,16 +190,26 @@ with check("1.1.1", "Another gate") as it:
 # - `"a"`: colours are easier to read than to see
 # - `"b"`: the false sentences have another distribution of words than the true ones
 # - `"c"`: the pictures of false sentences are other pictures
+# - `"d"`: they do not differ, because half of the sentences are false in either case
 
 # %% stub
 guess_picture = ...  # between 0.5 and 1
 guess_sentence = ...
-why = ...  # "a", "b" or "c"
+why = ...  # "a", "b", "c" or "d"
 
 # %% solution
 guess_picture = 0.5
 guess_sentence = 0.8125
 why = "b"
+
+# %% wrong sentences are easier
+guess_picture, guess_sentence, why = 0.5, 0.8, "a"
+
+# %% wrong the careless choice changes the pictures
+guess_picture, guess_sentence, why = 0.8, 0.5, "c"
+
+# %% wrong balanced answers exclude a leak
+guess_picture, guess_sentence, why = 0.5, 0.5, "d"
 
 # %% check
 warm = ("red", "orange", "yellow")
@@ -169,9 +225,10 @@ with check("1.1.2", "A careless data set") as it:
     it.prediction("picture only", guess_picture, picture)
     it.prediction("sentence only", guess_sentence, sentence)
     it.choice("why", why, "b", {
-        "a": "The bound holds for anybody, with however good eyes.",
+        "a": "The bound holds for every model, however good its encoder.",
         "b": "\"a blue …\" is never false here, so reading is enough.",
         "c": "For each picture both answers are still equally likely.",
+        "d": "Half are false over all; but how many of those that say \"red\"?",
     })
 
 # %% hint
@@ -186,7 +243,7 @@ with check("1.1.2", "A careless data set") as it:
 
 # %% exercise 1.1.3 core A detector of leaks
 # Counted in a sample, mutual information is above zero even where nothing leaks. Write the test of the chapter as a
-# function. It says `True` if what `seen` tells about `labels` is more than what it tells about *each* of
+# function. It returns `True` if what `seen` tells about `labels` is more than what it tells about *each* of
 # 50 shuffles of the labels.
 
 # %% stub
@@ -210,9 +267,31 @@ def leaks(seen, labels, shuffles=50):
     return told > max(by_luck)
 
 
+# %% wrong anything above zero is a leak
+def leaks(seen, labels, shuffles=50):
+    """Does what is seen tell more than chance about the labels?"""
+    return mutual_information(list(zip(seen, labels))) > 0
+
+
+# %% wrong an accuracy above one half is a leak
+def leaks(seen, labels, shuffles=50):
+    """Does what is seen tell more than chance about the labels?"""
+    return best_accuracy(list(zip(seen, labels))) > 0.5
+
+
+# %% wrong seen and labels are shuffled together
+def leaks(seen, labels, shuffles=50):
+    """Does what is seen tell more than chance about the labels?"""
+    rng, pairs = random.Random(0), list(zip(seen, labels))
+    told = mutual_information(pairs)
+    by_luck = [mutual_information(rng.sample(pairs, len(pairs)))
+               for _ in range(shuffles)]
+    return told > max(by_luck)
+
+
 # %% check
 data = Matching(3000, seed=7, size=4)
-hurried = [  # somebody wrote the article in capitals, mostly if it is true
+hurried = [  # somebody typed a few of the true ones in capitals
     text.upper() if label and random.Random(i).random() < 0.1 else text
     for i, (text, label) in enumerate(zip(data.texts, data.labels))
 ]
@@ -234,106 +313,152 @@ with check("1.1.3", "A detector of leaks") as it:
 # learn than a capital letter. Such traces come into real data sets when true and false examples are made by different
 # hands.
 
-# %% exercise 1.1.4 core Three modalities
-# Picture, sentence and sound: three bits $a, b, c$, and $y = a \oplus b \oplus c$. Write a function that
-# counts what any choice of the modalities tells about $y$. `seen` names positions: `(0,)` is $a$ alone, `(0, 2)`
-# is $a$ and $c$.
-#
-# *Guess first: what do two of the three tell?*
+# %% exercise 1.1.4 core What photographs and words have to do with each other
+# `scores` holds what MobileNetV2 says about eight photographs and eight words. Write the additive projection, EMAP: the
+# scores $f(i) + g(j)$ that are nearest to the given ones. What it leaves over is the interaction. Then count for how
+# many of the eight photographs the largest interaction of their row is that with their own word.
 
 # %% stub
-parity = ...  # eight tuples (a, b, c, y)
-
-
-def information(cases, seen):
-    """What the bits at these positions tell about the last one."""
+def emap(scores):
+    """The additive scores (m, n) that are nearest to the given ones."""
     return ...
 
 
+interaction = ...
+own_word = ...  # how many of the eight
+
+
 # %% solution
-parity = [(a, b, c, a ^ b ^ c) for a, b, c in product((0, 1), repeat=3)]
+def emap(scores):
+    """The additive scores (m, n) that are nearest to the given ones."""
+    rows, columns = scores.mean(1, keepdim=True), scores.mean(0)
+    return rows + columns - scores.mean()
 
 
-def information(cases, seen):
-    """What the bits at these positions tell about the last one."""
-    return mutual_information(
-        [(tuple(case[i] for i in seen), case[-1]) for case in cases])
+interaction = scores - emap(scores)
+own_word = int((interaction.argmax(1) == torch.arange(8)).sum())
+
+
+# %% wrong the mean of all is counted twice
+def emap(scores):
+    """The additive scores (m, n) that are nearest to the given ones."""
+    return scores.mean(1, keepdim=True) + scores.mean(0)
+
+
+interaction = scores - emap(scores)
+own_word = int((interaction.argmax(1) == torch.arange(8)).sum())
+
+
+# %% wrong the picture alone is the additive part
+def emap(scores):
+    """The additive scores (m, n) that are nearest to the given ones."""
+    return scores.mean(1, keepdim=True).expand_as(scores)
+
+
+interaction = scores - emap(scores)
+own_word = int((interaction.argmax(1) == torch.arange(8)).sum())
+
+
+# %% wrong independent means a product of the margins
+def emap(scores):
+    """The additive scores (m, n) that are nearest to the given ones."""
+    return scores.mean(1, keepdim=True) * scores.mean(0) / scores.mean()
+
+
+interaction = scores - emap(scores)
+own_word = int((interaction.argmax(1) == torch.arange(8)).sum())
 
 
 # %% check
-with check("1.1.4", "Three modalities") as it:
-    it.equal("the eight cases", parity if parity is ... else sorted(parity),
-             [(a, b, c, (a + b + c) % 2)
-              for a, b, c in product((0, 1), repeat=3)])
-    for size in (1, 2):
-        told = [information(parity, s) for s in combinations(range(3), size)]
-        most = ... if ... in told else max(told)
-        it.close(f"the most that {size} of 3 tell", most, 0)
-    it.close("what all three tell", information(parity, (0, 1, 2)), 1)
+with check("1.1.4", "What photographs and words have to do with each other") as it:
+    additive = torch.tensor([[1.0], [2.0], [4.0]]) + torch.tensor([0.0, 5.0])
+    got = it.answer(emap(additive))
+    it.true("additive scores stay as they are",
+            torch.allclose(got.expand(3, 2), additive, atol=1e-5),
+            hint="f(i) + g(j) is its own nearest additive score.")
+    left = it.answer(interaction)
+    it.true("nothing is left in the mean of a row or of a column",
+            left.mean(0).abs().max() + left.mean(1).abs().max() < 1e-4)
+    it.equal("photographs with their own word", own_word, 7,
+             hint="argmax along a row; compare with the row's number.")
 
 # %% hint
-# What is seen must be one thing that can be counted: a tuple of the bits at the positions `seen`. The answer is
-# the last element of a case.
+# The mean of a row says how high the scores of that photograph are in general. `keepdim=True` keeps it a column. Both
+# means contain the mean of all scores.
 
 # %% remark
-# Two of three tell nothing at all. Fusing modalities two by two, and deciding after each, would never solve
-# this. In practice it is rarely so pure; but it happens that a third modality makes sense of two others.
+# The one exception is the laptop that is seen from behind. The largest score of a row and its largest interaction need not be at
+# the same word, because the projection also takes away how high a word's scores are in general.
 
-# %% exercise 1.1.5 core The best votes
-# Trained votes stay near chance in the matching task. Hand-made ones can do better! Give each of the 48 things a score as a
-# picture, and a score as a sentence. The votes say "true" if the sum is above zero. Find scores that are right
-# in 75 of 100 examples.
+# %% exercise 1.1.5 core The best additive model
+# By cross-entropy, the best additive model of the matching task answers one half everywhere. Its accuracy can be higher!
+# Give each of the 48 objects a score as a picture, and a score as a sentence. The model says "true" if the sum is above
+# zero. Find scores that are right in 75 of 100 examples.
 
 # %% stub
-things = list(product(COLOURS, SHAPES))
-picture_score = {thing: ... for thing in things}
-sentence_score = {thing: ... for thing in things}
+objects = list(product(COLOURS, SHAPES))
+picture_score = {it: ... for it in objects}
+sentence_score = {it: ... for it in objects}
 
 # %% solution
-things = list(product(COLOURS, SHAPES))
-picture_score = {thing: 0.5 - place for place, thing in enumerate(things)}
-sentence_score = {thing: place for place, thing in enumerate(things)}
+objects = list(product(COLOURS, SHAPES))
+picture_score = {it: 0.5 - place for place, it in enumerate(objects)}
+sentence_score = {it: place for place, it in enumerate(objects)}
+
+# %% wrong always true
+picture_score = dict.fromkeys(product(COLOURS, SHAPES), 1)
+sentence_score = dict.fromkeys(product(COLOURS, SHAPES), 0)
+
+# %% wrong equal scores for what belongs together
+objects = list(product(COLOURS, SHAPES))
+picture_score = {it: place for place, it in enumerate(objects)}
+sentence_score = {it: place for place, it in enumerate(objects)}
+
+# %% wrong the tie of a true sentence is forgotten
+objects = list(product(COLOURS, SHAPES))
+picture_score = {it: -place for place, it in enumerate(objects)}
+sentence_score = {it: place for place, it in enumerate(objects)}
 
 # %% check
 copies = {(True, True): 105, (False, True): 5,
           (True, False): 7, (False, False): 1}
 
-with check("1.1.5", "The best votes") as it:
+with check("1.1.5", "The best additive model") as it:
     right = total = 0
-    for shown, named in product(things, repeat=2):
+    for shown, named in product(objects, repeat=2):
         weight = copies[shown[0] == named[0], shown[1] == named[1]]
         if ... in (picture_score[shown], sentence_score[named]):
-            it.true("a score for each thing", ...)
+            it.true("a score for each object", ...)
         said = picture_score[shown] + sentence_score[named] > 0
         right += weight * (said == (shown == named))
         total += weight
     it.true("better than chance", right / total > 0.5,
-            hint="Put the things in a row. What if the scores grow along it?")
+            hint="Put the objects in a row. What if the scores grow along it?")
     it.true("75 of 100", right / total >= 0.75,
             hint="All true sentences can be right. How many false ones then?")
 
 # %% hint
-# Think of places in a row: the votes can say whether the named thing stands *further along* than the shown one, or
-# not. For a true sentence both stand at the same place; let this count as "true".
+# Think of places in a row: a sum of scores can tell whether the named object stands *further along* than the shown one.
+# For a true sentence both stand at the same place; let this count as "true".
 
 # %% remark
-# All true sentences are right, and so is the half of the false ones in which the named thing stands earlier in the
-# row. More is not possible: each two things $i, j$ make four examples like the two bits, with equal
-# weight, and of these votes get at most three. And yet training with cross-entropy doesn't go there. These votes are
-# very sure of themselves when they are wrong, and cross-entropy punishes that more than it rewards
-# the accuracy. What a model *could* say, and what its loss makes it say, are two questions.
+# All true sentences are right, and so is the half of the false ones in which the named object stands further along.
+# More is not possible: any two objects make four examples like the two bits, and an additive model is right in at most
+# three of them. Training with cross-entropy does not lead there. This model is very sure of itself when it is wrong,
+# and cross-entropy punishes that more than it rewards the accuracy. What a model *can* represent and what its loss
+# makes it represent are two questions.
 
-# %% exercise 1.1.6 open Practise being alone
-# In the chapter the cross-attention model named colours from a picture and a sentence. When the sentence was
-# taken away, it failed, although the picture was still there. It had never practised that.
+# %% exercise 1.1.6 open Train for a missing modality
+# In the chapter, models with cross-attention named colours from a picture and a sentence. Without the sentence they
+# failed, although the picture was still there, unless modalities had been left out in training.
 #
-# Let it practise. Write a `collate` function that sometimes leaves a modality out, for a whole batch:
+# Write the `collate` function that does this. It sometimes leaves a modality out, for a whole batch:
 # `batch_of(items, names)` makes a batch with the modalities in `names`, which are
 # `("image", "text")`, `("image",)` or `("text",)`. The check trains a small model with it. It wants at
-# least 60 of 100 right without a sentence, and the full 85 with both.
+# least 60 of 100 right without a sentence, and 85 with both.
 #
-# Then go on by yourself: how rarely can you leave one out? What does it cost when both are there? Does this cure the
-# false confidence in the task "is it true"?
+# Then go on by yourself: how rarely can you leave one out? What does it cost when both are there? Does it change how
+# sure a model of the task "is it true" is when it sees a picture only?
 
 # %% stub
 rng = random.Random(0)
@@ -356,8 +481,30 @@ def forgetful(items):
     return batch_of(items, names)
 
 
+# %% wrong both modalities are always there
+def forgetful(items):
+    """A batch in which a modality is sometimes missing."""
+    return batch_of(items, ("image", "text"))
+
+
+# %% wrong the choice is drawn once, for all batches
+names = random.Random(0).choice([("image", "text"), ("image",), ("text",)])
+
+
+def forgetful(items):
+    """A batch in which a modality is sometimes missing."""
+    return batch_of(items, names)
+
+
+# %% wrong only the sentence's model is practised
+def forgetful(items):
+    """A batch in which a modality is sometimes missing."""
+    names = random.choice([("image", "text"), ("text",)])
+    return batch_of(items, names)
+
+
 # %% check
-with check("1.1.6", "Practise being alone") as it:
+with check("1.1.6", "Train for a missing modality") as it:
     learned, asked = naming(2000, seed=3), naming(500, seed=4)
     it.true("it makes batches", forgetful(learned[:8]))
     seen = {tuple(sorted({"image", "text"} & set(forgetful(learned[:2]))))
@@ -378,7 +525,6 @@ with check("1.1.6", "Practise being alone") as it:
 # you to find out; each must come at times.
 
 # %% remark
-# This is called *modality dropout* (模态丢弃). In one batch of four the sentence was missing, and that was enough: the
-# model has now practised to answer from the picture alone, and lost next to nothing with both. In the task "is it
-# true?" the same practice can't make a lone picture right. But it can teach the model to be *unsure*
-# when it is alone, and that is the honest answer there.
+# This is *modality dropout* (模态丢弃). In one batch of four the sentence was missing, and the model has learned to answer
+# from the picture alone. In the task "is it true?" the same training cannot make a lone picture right, because nothing
+# can. But the model can then learn to be *unsure* when one modality is missing, which is the honest answer there.
