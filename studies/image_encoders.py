@@ -191,7 +191,7 @@ DESIGN = Design(
     train=train,
     test_data=test_data,
     test=test,
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     tolerance=2.0,
 )
 
