@@ -1,13 +1,15 @@
 """Each exercise: the stub must fail its check and the solution must pass it.
 
-Nothing is trained here. The notebooks are executed once, by ``make exercises``, and again
+The notebooks are executed once, by ``make exercises``, and again
 by nbval, which compares what each check says. Here we look at what the committed ones say,
-and that they are what the sources make.
+that they are what the sources make, and that wrong solutions are refused.
 """
 
 import symtable
 
 import pytest
+
+from mmbook.notebook import exercises as check
 
 nbformat = pytest.importorskip("nbformat", reason="needs the extra lab")
 tools = pytest.importorskip("exercises", reason="needs the extra lab: nbclient")
@@ -65,6 +67,36 @@ def test_an_exercise_needs_no_earlier_one(source):
         earlier |= defined(f"{solution}\n{check}")
 
 
+WITH_WRONG = [case for case in EACH if any(e.wrong for e in case.values[0].exercises)]
+
+
+@pytest.mark.parametrize("source", WITH_WRONG)
+def test_three_misconceptions_are_written_for_each_exercise(source):
+    few = {e.number: len(e.wrong) for e in source.exercises if len(e.wrong) < 3}
+    assert few == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", WITH_WRONG)
+def test_the_checks_refuse_what_misconceptions_lead_to(source, capsys):
+    names = {"__name__": "__main__"}
+    run("\n".join(source.shared), names)
+    before = dict(names)
+    for exercise in source.exercises:
+        for misconception, code in exercise.wrong.items():
+            names.clear()
+            names.update(before)
+            run(code, names)  # an error here would be no misconception
+            run(exercise.parts["check"], names)
+            refused = not check.RESULTS[exercise.number]
+            assert refused, f"{exercise.number} passes with: {misconception}"
+
+
+def run(code: str, names: dict) -> None:
+    """Run the code of a cell among these names."""
+    exec(compile(code, "exercise", "exec"), names)
+
+
 def test_an_exercise_that_needs_an_earlier_one_is_seen():
     assert used("def f(x):\n    y = x + a\n    return g(y)\nb = f(1)") == {"a", "g"}
     assert defined("import c\ndef f(x): y = x\nz = 1\nfor i in z: pass") == set("cfzi")
@@ -93,6 +125,8 @@ def test_the_notebooks_are_what_the_source_makes(source):
         ("# %% exercise 1 hard Title\n", "line 1: write '# %% exercise"),
         ("# %% stub\nx = 1\n", "line 1: a stub before"),
         ("# %% exercise 1 core T\n# %% stub\nx = 1\n", "exercise 1 has no solution"),
+        ("# %% wrong\nx = 1\n", "line 1: a wrong before"),
+        ("# %% exercise 1 core T\n# %% wrong\nx = 1\n", "what somebody believes"),
         ("# %% riddle\n", "unknown cell 'riddle'"),
         ("# %% [markdown]\n# only text\n", "has no exercise"),
     ],

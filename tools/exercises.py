@@ -11,6 +11,7 @@ A source is a Python file in ``chapters/exercises/sources`` in cells:
     # %% exercise 1.1.1 warm-up Title     text: the task (warm-up, predict, core or open)
     # %% stub                             what the student gets; ... where work is due
     # %% solution                         one way to do it
+    # %% wrong What somebody believes     a wrong one that the check must refuse; see below
     # %% check                            a ``with check(…) as it:`` block
     # %% hint                             text: helps without giving it away
     # %% remark                           text: what to learn from the solution
@@ -18,7 +19,9 @@ A source is a Python file in ``chapters/exercises/sources`` in cells:
 Text cells are comments. From each source two notebooks are made and executed: the
 student's, ``chapters/exercises/NAME.ipynb``, without solutions, and
 ``chapters/exercises/solutions/NAME.ipynb``, where the solutions are folded. A stub that
-passes its check is refused, and so is a solution that fails it.
+passes its check is refused, and so is a solution that fails it. The wrong solutions, at
+least three to an exercise, are in neither notebook: each embodies a misconception, and a
+test runs them against the check.
 """
 
 import argparse
@@ -53,6 +56,9 @@ class Exercise:
     title: str
     task: str
     parts: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(
+        default_factory=dict
+    )  # the misconception and its code
 
 
 @dataclass
@@ -116,16 +122,28 @@ def _add(source: Source, head: str, body: str, where: str) -> None:
                 f"{', '.join(KINDS)}; got {head!r}"
             )
         source.exercises.append(Exercise(*found.groups(), _text(body)))
-    elif word in PARTS:
+    elif word in (*PARTS, "wrong"):
         if not source.exercises:
             raise ValueError(f"{where}: a {word} before the first exercise")
+        if word == "wrong":
+            _add_wrong(source.exercises[-1], rest, body, where)
+            return
         text = body if word in CODE else _text(body)
         source.exercises[-1].parts[word] = text
     else:
         raise ValueError(
             f"{where}: unknown cell {head!r}; there are [markdown], shared, exercise, "
-            f"{', '.join(PARTS)}"
+            f"{', '.join(PARTS)}, wrong"
         )
+
+
+def _add_wrong(exercise: Exercise, misconception: str, body: str, where: str) -> None:
+    if not misconception or misconception in exercise.wrong:
+        raise ValueError(
+            f"{where}: write '# %% wrong' and what somebody believes, each thing once; "
+            f"got {misconception!r}"
+        )
+    exercise.wrong[misconception] = body
 
 
 def _text(body: str) -> str:
