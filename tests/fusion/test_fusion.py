@@ -26,7 +26,11 @@ VARIANTS = {
     "transformer_xl, deep": {"layers": 3, "heads": 2, "memory": 0},
 }
 everyone = pytest.mark.parametrize("name", [*FUSIONS, *VARIANTS])
-ASKING = ("cross_attention", "gated_cross_attention", "film")  # who asks can't be missing in one row alone
+ASKING = (
+    "cross_attention",
+    "gated_cross_attention",
+    "film",
+)  # who asks can't be missing in one row alone
 
 
 def make(name, widths=WIDTHS):
