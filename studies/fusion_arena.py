@@ -18,10 +18,10 @@ What is equal: 12,000 training scenes, the order of the examples for a seed, wid
 layers with two heads of attention in each fusion that has layers, steps, Adam with decoupled
 weight decay and one cycle of the rate, the search over three rates in each condition,
 and 500 validation examples that choose rate and moment. The 3,000 scenes of the test
-are used once. What could reverse the answer, and is tried: four times the steps.
+are used once. What could reverse the answer, and is tried: four times the steps, for
+the fusions that are not near 100 per cent before (and for concatenation).
 
-Missing words: the models are also tested with the picture alone, and four of them are
-trained again with the words left out of three in ten batches (modality dropout).
+The models are also tested with the picture alone; they were always given words.
 
 All rates and seeds of an arm are trained side by side, as one batch of models; each has its
 own first weights, its own order of examples and its own optimiser.
@@ -43,7 +43,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmbook.encoders import ConvImageEncoder
-from mmbook.fusion import fusion
+from mmbook.fusion import FUSIONS, fusion
 from mmbook.heads import ClassificationHead
 from mmbook.layers import Block
 from mmbook.tokens import Tokens
@@ -290,35 +290,24 @@ def condition(name: str, head: str, arms=(), times: int = 1, drop=0.0, **like):
 
 DESIGN = Design(
     question="Which fusions can bind, and how much of it is the work of the head?",
-    tries={
-        name: RATES
-        for name in (
-            *POOLED,
-            *("concatenation", "projector", "cross_attention", "merged_attention"),
-            *("q_former", "gated_cross_attention", "film", "resampler"),
-        )
-    },
+    tries={name: RATES for name in FUSIONS},
     conditions=[
         condition("transformer", "transformer"),
+        condition(
+            "transformer, longer",
+            "transformer",
+            (*FLAT, "resampler", "bottleneck"),
+            times=4,
+            like="transformer",
+            asks="four times the steps",
+        ),
         condition(
             "mean",
             "mean",
             (
-                "sum",
-                "concatenation",
-                "projector",
-                "cross_attention",
-                "merged_attention",
-                "q_former",
+                *("sum", "concatenation", "projector"),
+                *("cross_attention", "merged_attention", "q_former"),
             ),
-        ),
-        condition(
-            "transformer, longer",
-            "transformer",
-            ("sum", "low_rank", "concatenation", "projector"),
-            times=4,
-            like="transformer",
-            asks="four times the steps",
         ),
     ],
     train=train,
