@@ -7,10 +7,6 @@ beside ``torch.nn.MultiheadAttention`` and the attention of transformers' BERT (
 ``scaled_dot_product_attention``), with the same weights.
 
     python benchmarks/fusion.py [--rounds 30]
-    python benchmarks/fusion.py --arena [--steps 800]
-
-The second form runs chapter 2.5's binding task for longer than the chapter can, and writes
-``results/fusion_arena.md``. It has no bound.
 
 Bound: the median of the ratios is at most 1.1: equal, but for noise and for the checks of what
 was given (some 0.05 ms, which only the cheapest fusions feel).
@@ -19,24 +15,17 @@ was given (some 0.05 ms, which only the cheapest fusions feel).
 from __future__ import annotations
 
 import argparse
-import inspect
-import random
 import statistics
 import time
-from dataclasses import replace
 
 import torch
-from common import TOKENIZER, Bound, interleaved, ratios, report, table
+from common import Bound, interleaved, ratios, report, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmbook.encoders import ConvImageEncoder, PrecomputedTokens, TextEncoder
-from mmbook.fusion import FUSIONS, fusion
-from mmbook.heads import ClassificationHead
+from mmbook.fusion import fusion
 from mmbook.layers import Attention
-from mmbook.models import MultimodalModel
 from mmbook.tokens import Tokens
-from mmbook.world import COLOURS, SHAPES, Scene, render, sample_scenes
 
 B, D, HEADS = 16, 128, 4
 SIZES = {"image": (196, 768), "text": (12, 384)}  # tokens, width
@@ -91,6 +80,26 @@ def joined(f, t) -> tuple[Tensor, Tensor]:
 def both(f, t) -> tuple[Tensor, Tensor]:
     """The two mean vectors."""
     return tuple(vector(f, t, name) for name in f.modalities)
+
+
+def gated_cross_attention(f, t):
+    x, c = sequence(f, t, "text"), sequence(f, t, "image")
+    for look, b in f.blocks:
+        alpha, beta = look.gates.tanh()
+        mask = t["image"].mask
+        x = x + alpha * attend(look.attention, look.attention_norm(x), c, mask)
+        x = x + beta * look.feed_forward(look.feed_forward_norm(x))
+        x = block(b, x, t["text"].mask)
+    return f.norm(x)
+
+
+def projector(f, t):
+    parts = []
+    for name in f.modalities:
+        before, first, _, second, after = f.project[name]
+        h = second(F.gelu(first(before(t[name].values))))
+        parts.append(after(h) + f.mark[name])
+    return torch.cat(parts, 1)
 
 
 def late(f, t):
@@ -156,8 +165,8 @@ def co_attention(f, t):
 
 def bottleneck(f, t):
     x, y = sequence(f, t, "image"), sequence(f, t, "text")
-    shared = f.shared.expand(B, -1, -1)
-    ones = torch.ones(B, len(f.shared), dtype=torch.bool)
+    shared = f.queries.expand(B, -1, -1)
+    ones = torch.ones(B, len(f.queries), dtype=torch.bool)
     m, n = (torch.cat([t[name].mask, ones], 1) for name in f.modalities)
     for b in f.blocks:
         x = block(b["image"], torch.cat([x, shared], 1), m)
@@ -201,11 +210,13 @@ PLAIN = {
     "low_rank": low_rank,
     "film": film,
     "cross_attention": cross_attention,
+    "gated_cross_attention": gated_cross_attention,
     "merged_attention": merged_attention,
     "co_attention": co_attention,
     "bottleneck": bottleneck,
     "resampler": resampler,
     "q_former": q_former,
+    "projector": projector,
 }
 
 
@@ -240,7 +251,7 @@ def compare(rounds: int) -> tuple[list, list[Bound]]:
     for name, plain in PLAIN.items():
         torch.manual_seed(0)
         widths = {n: size for n, (_, size) in SIZES.items()}
-        if name == "cross_attention":
+        if name.endswith("cross_attention"):
             widths = dict(reversed(widths.items()))
         f = fusion(name, widths=widths, width=D)
         ours, real = f(tokens), f(tokens).mask
@@ -310,95 +321,12 @@ def attention_peers(rounds: int) -> tuple[list, list[Bound]]:
     return rows, bounds
 
 
-# --- the arena, for longer ------------------------------------------------------------
-
-
-def binding(count: int, seed: int, eyes) -> dict[str, Tensor]:
-    """Chapter 2.5's task: which shape has the thing of this colour?"""
-    rng, few = random.Random(seed), list(COLOURS)[:4]
-    scenes = [
-        Scene(
-            tuple(
-                replace(thing, colour=colour)
-                for thing, colour in zip(scene.things, rng.sample(few, 2), strict=True)
-            )
-        )
-        for scene in sample_scenes(count, seed, (2,), pairs="all")
-    ]
-    asked = [rng.choice(scene.things) for scene in scenes]
-    words = TOKENIZER([f"{t.colour} thing" for t in asked], return_tensors="pt")
-    with torch.no_grad():
-        images = render(scenes, seed=seed).split(200)
-        images = torch.cat([eyes(x).values for x in images])
-    labels = torch.tensor([list(SHAPES).index(t.shape) for t in asked])
-    mask = words["attention_mask"].bool()
-    return dict(image=images, text=words["input_ids"], text_mask=mask, labels=labels)
-
-
-def arena_run(name: str, seed: int, steps: int, data: dict, exam: dict) -> float:
-    """Accuracy of one fusion after training as in the chapter, for longer."""
-    torch.manual_seed(seed)
-    widths = {"image": 96, "text": 32}
-    widths = dict(reversed(widths.items())) if name == "cross_attention" else widths
-    possible = inspect.signature(FUSIONS[name]).parameters
-    small = {k: v for k, v in {"layers": 1, "heads": 2}.items() if k in possible}
-    method = fusion(name, widths=widths, width=32, **small)
-    words = TextEncoder(len(TOKENIZER), 32, layers=0)
-    encoders = {"image": PrecomputedTokens(), "text": words}
-    model = MultimodalModel(encoders, method, ClassificationHead(32, 6, hidden=64))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, fused=True)
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 5e-3, total_steps=steps, pct_start=0.1
-    )
-    order = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        rows = torch.randint(len(data["labels"]), (32,), generator=order)
-        optimizer.zero_grad()
-        model(**{key: value[rows] for key, value in data.items()}).loss.backward()
-        optimizer.step()
-        rate.step()
-    with torch.no_grad():
-        said = model.eval()(**exam).logits.argmax(-1)
-    return (said == exam["labels"]).float().mean().item()
-
-
-def arena(steps: int, seeds: int) -> None:
-    """Train all, report."""
-    eyes = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")
-    data, exam = binding(6000, 1, eyes), binding(1000, 2, eyes)
-    centre, spread = data["image"].mean((0, 1)), data["image"].std((0, 1))
-    for part in data, exam:
-        part["image"] = (part["image"] - centre) / spread
-    rows = []
-    for name in FUSIONS:
-        found = [arena_run(name, seed, steps, data, exam) for seed in range(seeds)]
-        middle = statistics.mean(found)
-        rows.append([name, f"{middle:.2f}", f"{min(found):.2f} to {max(found):.2f}"])
-        print(*rows[-1], flush=True)
-    rows.sort(key=lambda row: row[1])
-    report(
-        "fusion_arena",
-        f"Chapter 2.5's binding task with {steps} steps of 32 instead of the chapter's "
-        f"180, and 6,000 scenes instead of 3,000; {seeds} seeds, otherwise the same. "
-        "Somebody who knows both shapes and can't tell which is meant gets about 0.56 "
-        "right. The learning rate was chosen for cross-attention and is the same for "
-        "all, so this ranks the methods at this budget and no other.",
-        table(["fusion", "right", "lowest to highest"], rows),
-    )
-
-
 def main() -> None:
-    """Compare, or run the arena."""
+    """Compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--arena", action="store_true")
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    if asked.arena:
-        arena(asked.steps, asked.seeds)
-        return
     rows, bounds = compare(asked.rounds)
     more, other = attention_peers(asked.rounds)
     report(

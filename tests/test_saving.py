@@ -120,7 +120,7 @@ PARTS = {
         lambda m: m(BOTH["image"], **WORDS)[0],
     ),
     "causal": (lambda: CausalLMHead(LLAMA, 5), lambda m: m(None, **WORDS)[0]),
-    "projector": (
+    "projector, averaged": (
         lambda: Projector(WIDTHS, 8, 0.1, {"image": 1}),
         lambda m: (
             m({"image": Tokens(torch.ones(2, 4, 8)), "text": BOTH["text"]}).values

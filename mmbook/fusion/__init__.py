@@ -12,6 +12,7 @@ from .concatenation import Concatenation
 from .cross_attention import CrossAttention
 from .film import FiLM
 from .gated import Gated
+from .gated_cross_attention import GatedCrossAttention
 from .late import LateFusion
 from .low_rank import LowRankTensor
 from .merged_attention import MergedAttention
@@ -35,11 +36,13 @@ FUSIONS = {
     "low_rank": LowRankTensor,
     "film": FiLM,
     "cross_attention": CrossAttention,
+    "gated_cross_attention": GatedCrossAttention,
     "merged_attention": MergedAttention,
     "co_attention": CoAttention,
     "bottleneck": Bottleneck,
     "resampler": PerceiverResampler,
     "q_former": QFormer,
+    "projector": Projector,
     "multimodal_convolution": MultimodalConvolution,
     "transformer_xl": TransformerXL,
 }

@@ -6,38 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers import Attention, AttentionCache, FeedForward
+from ..fusion.gated_cross_attention import GatedLayer
 from ..layers.words import check_ids
 from ..tokens import Tokens, check_width
 from .gpt import GPT, PrefixCache
 
 
-class GatedCrossAttention(nn.Module):
-    r"""A layer that adds nothing until its two gates, which begin at 0, have learned:
-
-    $$x \leftarrow x + \tanh(\alpha)\,\mathrm{cross}(x, c), \qquad
-    x \leftarrow x + \tanh(\beta)\,f(x)$$
-    """
-
-    def __init__(self, width: int, heads: int, context_width: int):
-        super().__init__()
-        self.gates = nn.Parameter(torch.zeros(2))
-        self.attention = Attention(width, heads, context_width)
-        self.feed_forward = FeedForward(width)
-        self.attention_norm = nn.LayerNorm(width)
-        self.feed_forward_norm = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, context: Tokens, cache: AttentionCache | None):
-        """(B, L, D) and tokens (B, N, C) → (B, L, D)"""
-        look, think = self.gates.tanh()
-        keys, mask = context.values, context.mask
-        found = self.attention(self.attention_norm(x), keys, mask, cache=cache)
-        x = x + look * found * mask.any(1)[:, None, None]
-        return x + think * self.feed_forward(self.feed_forward_norm(x))
-
-
 class FlamingoHead(GPT):
-    """A language model with :class:`GatedCrossAttention` before each layer. Chapter 2.9.
+    """A language model with a :class:`.GatedLayer` before each layer. Chapter 2.9.
 
     Without tokens, or with the gates at 0, it is the :class:`GPT` whose weights it
     holds. The tokens, ``context_width`` wide, take no place among its words. Alayrac et
@@ -50,7 +26,7 @@ class FlamingoHead(GPT):
         super().__init__(vocabulary_size, width, **settings)
         self.context_width = context_width
         heads = settings.get("heads", 4)  # as in a GPT
-        new = [GatedCrossAttention(width, heads, context_width) for _ in self.blocks]
+        new = [GatedLayer(width, heads, context_width) for _ in self.blocks]
         self.looks = nn.ModuleList(new)
 
     def decode(

@@ -15,6 +15,7 @@ VARIANTS = {
     "low_rank, one": {"rank": 1},
     "film, deep": {"layers": 3},
     "cross_attention, deep": {"layers": 2, "heads": 2},
+    "gated_cross_attention, deep": {"layers": 2, "heads": 2},
     "merged_attention, deep": {"layers": 2, "heads": 2},
     "co_attention, deep": {"layers": 2, "heads": 2},
     "bottleneck, shallow": {"layers": 1, "shared": 1},
@@ -25,13 +26,25 @@ VARIANTS = {
     "transformer_xl, deep": {"layers": 3, "heads": 2, "memory": 0},
 }
 everyone = pytest.mark.parametrize("name", [*FUSIONS, *VARIANTS])
-ASKING = ("cross_attention", "film")  # who asks can't be missing in one row alone
+ASKING = (
+    "cross_attention",
+    "gated_cross_attention",
+    "film",
+)  # who asks can't be missing in one row alone
 
 
 def make(name, widths=WIDTHS):
     torch.manual_seed(0)
     method, arguments = name.split(",")[0], VARIANTS.get(name, {})
-    return fusion(method, widths=widths, width=D, **arguments).eval()
+    return opened(fusion(method, widths=widths, width=D, **arguments).eval())
+
+
+def opened(module):
+    """Gates that begin shut, half open: else nothing behind them could be seen."""
+    for key, parameter in module.named_parameters():
+        if key.endswith(".gates"):
+            torch.nn.init.constant_(parameter, 0.7)
+    return module
 
 
 def tokens(seed=0, rows=3):

@@ -327,3 +327,40 @@ def test_q_former_by_hand(missing):
             h = torch.cat([q, t], 1)
             h = h + layer.feed_forward(layer.feed_forward_norm(h))
         close(fused.values[row], module.norm(h[:, :5])[0])
+
+
+def test_gated_cross_attention_by_hand():
+    module, given = make("gated_cross_attention", layers=2), tokens()
+    fused = module(given)
+    for row, x in enumerate(real_rows(module, given)):
+        h, context = x["image"], torch.cat([x["text"], x["audio"]], 1)
+        for look, block in module.blocks:
+            alpha, beta = look.gates.tanh()
+            h = h + alpha * attend(look.attention, look.attention_norm(h), context)
+            h = h + beta * look.feed_forward(look.feed_forward_norm(h))
+            h = block(h)
+        close(fused.values[row][fused.mask[row]], module.norm(h)[0])
+
+
+def test_at_first_the_gates_let_nothing_through():
+    torch.manual_seed(0)
+    module, given = fusion("gated_cross_attention", widths=WIDTHS, width=D), tokens()
+    alone = module({"image": given["image"]}).values
+    assert torch.equal(module(given).values, alone)
+    module(given).values.pow(3).sum().backward()
+    look = module.blocks[0][0]
+    assert look.gates.grad.abs().min() > 0 and not look.attention.out.weight.grad.any()
+    nn.init.constant_(look.gates, 0.7)
+    assert not torch.allclose(module(given).values, alone, atol=1e-3)
+
+
+def test_projector_by_hand():
+    module, given = make("projector"), tokens()
+    fused = module(given)
+    parts = []
+    for name, part in given.items():
+        before, first, _, second, after = module.project[name]
+        h = second(F.gelu(first(before(part.values))))
+        parts.append(after(h) + module.mark[name])
+    assert fused.mask.equal(torch.cat([part.mask for part in given.values()], 1))
+    close(fused.values, torch.cat(parts, 1))

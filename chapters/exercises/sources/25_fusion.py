@@ -7,13 +7,18 @@
 # takes longer than a few seconds.
 
 # %% shared
+from fractions import Fraction
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from mmbook.fusion import FUSIONS, fusion
 from mmbook.fusion.base import Fusion
+from mmbook.layers import Attention
 from mmbook.notebook.exercises import check
+from mmbook.pretrained import PretrainedImageEncoder
+from mmbook.samples import photographs
 from mmbook.tokens import Tokens
 
 torch.set_num_threads(1)
@@ -23,38 +28,57 @@ D = 8
 mask = torch.tensor([[True] * 3, [True, True, False], [True, False, False]])
 few = {"image": Tokens(torch.randn(3, 4, 6)),
        "text": Tokens(torch.randn(3, 3, 5), mask)}
+mobile = PretrainedImageEncoder.from_pretrained("mmbook/mobilenet-v2")
+photos = photographs(224)
+pair = torch.stack([photos.picture(n) for n in (3, 12)]).float() / 255
+with torch.no_grad():
+    first, second = mobile(pair).values  # (49, 1280) each
 
 
-# %% exercise 2.5.1 warm-up Three modalities
-# A picture, a text and a sound, each brought to $D = 64$. How many numbers does the tensor $W$ have that takes *all*
-# products of three vectors (each with its 1 behind it)? And the factors of a low-rank tensor fusion of
-# rank $R = 4$? Only the tensor and the factors count, not the projections.
+# %% exercise 2.5.1 warm-up The bound of another task
+# A picture shows two objects, and a sentence names the colour of one of them; which shape has it? A model recognises both shapes but does not know which
+# of them is meant. How often is it right, if there are *four* shapes and each object gets one at random, independently of the other? And if the two shapes always differ? Give
+# fractions.
 
 # %% stub
-full_numbers = ...
-low_rank_numbers = ...
+independent = ...  # such as Fraction(1, 3)
+always_different = ...
 
 # %% solution
-full_numbers = 65**3 * 64
-low_rank_numbers = 4 * 3 * 65 * 64
+independent = Fraction(1, 2) * Fraction(3, 4) + Fraction(1, 4)
+always_different = Fraction(1, 2)
+
+# %% wrong It is a guess among all shapes
+independent = Fraction(1, 4)
+always_different = Fraction(1, 4)
+
+# %% wrong Equal shapes make no difference
+independent = Fraction(1, 2)
+always_different = Fraction(1, 2)
+
+# %% wrong Equal shapes are added to one half
+independent = Fraction(1, 2) + Fraction(1, 4)
+always_different = Fraction(1, 2)
+
+# %% wrong The bound of the chapter holds for every number of shapes
+independent = Fraction(7, 12)
+always_different = Fraction(1, 2)
 
 # %% check
-with check("2.5.1", "Three modalities") as it:
-    it.equal("the full tensor", full_numbers, 17_576_000,
-             hint="One side for each vector, one for what comes out.")
-    method = fusion("low_rank", widths={"a": 2, "b": 2, "c": 2}, width=64,
-                    rank=4)
-    real = sum(p.numel() for p in method.factors.values())
-    it.equal("the factors", low_rank_numbers, real)
+with check("2.5.1", "The bound of another task") as it:
+    pairs = [(a, b) for a in range(4) for b in range(4)]
+    right = sum(Fraction(1) if a == b else Fraction(1, 2) for a, b in pairs)
+    it.equal("four shapes", independent, right / len(pairs),
+             hint="In what share of the pictures are both shapes equal?")
+    it.equal("always different", always_different, Fraction(1, 2))
 
 # %% hint
-# Each vector has $64 + 1$ numbers. A factor maps one of them to 64 numbers, and there is one for each modality and each of the
-# four terms.
+# With probability 1/4 both shapes are equal, and then the model cannot be wrong. In the other cases it says one of two.
 
 # %% remark
-# 350 times as many. Each further modality multiplies the full tensor by 65 and adds the same small piece to the factors.
+# The fewer the answers, the higher the bound. Compute it before you train: an accuracy of 60 per cent shows binding with six shapes and nothing with four.
 
-# %% exercise 2.5.2 predict Who knows what
+# %% exercise 2.5.2 predict What the shared tokens know
 # A picture of 4 tokens and a sentence of 3 go through an attention bottleneck with *one* layer and 2 shared tokens. 9 tokens
 # come out. How many of them depend on both modalities? And how many with two layers?
 
@@ -64,6 +88,22 @@ with_two_layers = ...
 
 # %% solution
 with_one_layer = 2
+with_two_layers = 9
+
+# %% wrong One layer is enough for all tokens
+with_one_layer = 9
+with_two_layers = 9
+
+# %% wrong Only the shared tokens ever know of both
+with_one_layer = 2
+with_two_layers = 2
+
+# %% wrong In the first layer nothing is exchanged
+with_one_layer = 0
+with_two_layers = 2
+
+# %% wrong The words learn of the picture, but not the other way round
+with_one_layer = 5
 with_two_layers = 9
 
 # %% check
@@ -80,16 +120,17 @@ def know_both(layers):
     return int((changed[0] & changed[1]).sum())
 
 
-with check("2.5.2", "Who knows what") as it:
+with check("2.5.2", "What the shared tokens know") as it:
     it.equal("one layer", with_one_layer, know_both(1),
-             hint="In the first layer the shared tokens have no news yet.")
+             hint="At the input of the first layer the shared tokens are the "
+                  "same for every picture.")
     it.equal("two layers", with_two_layers, know_both(2))
 
 # %% hint
 # Follow one word. After the first layer it is in the shared tokens. When do the places look at these?
 
 # %% remark
-# News needs one layer to the hub and one more from the hub. If a head reads only the shared tokens, one layer is enough.
+# One layer carries information into the shared tokens, and a second one out of them. If a head reads only the shared tokens, one layer is enough.
 
 # %% exercise 2.5.3 core The product is a bilinear fusion
 # Product fusion computes $z_k = \bar x_k\, \bar y_k$ (before the norm). Fill the tensor $W$ of a bilinear fusion so that
@@ -110,6 +151,36 @@ for_product[k, k, k] = 1
 for_sum[k, D, k] = 1
 for_sum[D, k, k] = 1
 
+# %% wrong All products with all others
+for_product = torch.zeros(D + 1, D + 1, D)
+for_sum = torch.zeros(D + 1, D + 1, D)
+k = torch.arange(D)
+for_product[:D, :D] = 1
+for_sum[k, D, k] = 1
+for_sum[D, k, k] = 1
+
+# %% wrong The sum needs the product of both
+for_product = torch.zeros(D + 1, D + 1, D)
+for_sum = torch.zeros(D + 1, D + 1, D)
+k = torch.arange(D)
+for_product[k, k, k] = 1
+for_sum[k, k, k] = 2
+
+# %% wrong One vector is enough for the sum
+for_product = torch.zeros(D + 1, D + 1, D)
+for_sum = torch.zeros(D + 1, D + 1, D)
+k = torch.arange(D)
+for_product[k, k, k] = 1
+for_sum[k, D, k] = 1
+
+# %% wrong The 1 stands at the first place
+for_product = torch.zeros(D + 1, D + 1, D)
+for_sum = torch.zeros(D + 1, D + 1, D)
+k = torch.arange(D)
+for_product[k, k, k] = 1
+for_sum[k, 0, k] = 1
+for_sum[0, k, k] = 1
+
 # %% check
 with check("2.5.3", "The product is a bilinear fusion") as it:
     bilinear = fusion("bilinear", widths=WIDTHS, width=D)
@@ -126,107 +197,195 @@ with check("2.5.3", "The product is a bilinear fusion") as it:
             hint="x_k times the 1 of the other is x_k.")
 
 # %% hint
-# `W[k, k, k] = 1` writes $D$ ones at once, if $k$ is the row of the numbers from 0 to $D - 1$.
+# `W[k, k, k] = 1` writes $D$ ones at once, if $k$ holds the integers from 0 to $D - 1$.
 
 # %% remark
-# So sum and product are two corners of bilinear fusion. Training could find them there, among many other things; to build them in
-# is cheaper, and leaves less to find.
+# Sum and product are special cases of bilinear fusion. Training could find them among many other functions; to build one of them in takes fewer parameters.
 
-# %% exercise 2.5.4 core Repair it
-# This layer mixes two vectors through two factors. Its factors are neither saved nor trained. Repair it, and leave the formula as it is.
+# %% exercise 2.5.4 core Flamingo's gate
+# Write a layer that lets words (B, L, D) look at a picture (B, N, D) and changes *nothing* at first: $x + \tanh(\alpha)\,\mathrm{cross}(x, c)$, with one learned number $\alpha$.
+# `Attention(width, heads)` is there: called with `(x, c)`, it lets `x` look at `c`.
 
 # %% stub
-class Mixed(nn.Module):
-    """(x F) times (y G)."""
+class Gated(nn.Module):
+    """Cross-attention behind a gate that begins shut."""
 
     def __init__(self, width):
         super().__init__()
-        self.factors = [nn.Parameter(torch.randn(width, width)),
-                        nn.Parameter(torch.randn(width, width))]
+        self.cross = Attention(width, heads=2)
+        self.gate = ...
 
-    def forward(self, x, y):
-        return (x @ self.factors[0]) * (y @ self.factors[1])
+    def forward(self, x, c):
+        return ...
 
 
 # %% solution
-class Mixed(nn.Module):
-    """(x F) times (y G)."""
+class Gated(nn.Module):
+    """Cross-attention behind a gate that begins shut."""
 
     def __init__(self, width):
         super().__init__()
-        self.factors = nn.ParameterList(
-            [nn.Parameter(torch.randn(width, width)) for _ in range(2)])
+        self.cross = Attention(width, heads=2)
+        self.gate = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x, y):
-        return (x @ self.factors[0]) * (y @ self.factors[1])
+    def forward(self, x, c):
+        return x + self.gate.tanh() * self.cross(x, c)
+
+
+# %% wrong A sigmoid is a gate, too
+class Gated(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.cross = Attention(width, heads=2)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, c):
+        return x + self.gate.sigmoid() * self.cross(x, c)
+
+
+# %% wrong The gate weighs old against new
+class Gated(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.cross = Attention(width, heads=2)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, c):
+        g = self.gate.tanh()
+        return (1 - g) * x + g * self.cross(x, c)
+
+
+# %% wrong A constant zero will do
+class Gated(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.cross = Attention(width, heads=2)
+        self.gate = torch.zeros(1)
+
+    def forward(self, x, c):
+        return x + self.gate.tanh() * self.cross(x, c)
+
+
+# %% wrong A gate needs no bound
+class Gated(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.cross = Attention(width, heads=2)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, c):
+        return x + self.gate * self.cross(x, c)
+
+
+# %% wrong The attention's weights begin at zero, and the gate open
+class Gated(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.cross = Attention(width, heads=2)
+        nn.init.zeros_(self.cross.out.weight)
+        nn.init.zeros_(self.cross.out.bias)
+        self.gate = nn.Parameter(torch.ones(1))
+
+    def forward(self, x, c):
+        return x + self.gate.tanh() * self.cross(x, c)
 
 
 # %% check
-with check("2.5.4", "Repair it") as it:
-    layer = Mixed(4)
-    x, y = torch.randn(2, 3, 4)
-    it.equal("tensors that are saved", len(layer.state_dict()), 2,
-             hint="PyTorch doesn't look into a Python list.")
-    layer(x, y).sum().backward()
-    grads = [p.grad is not None for p in layer.parameters()]
-    it.equal("parameters with a gradient", grads, [True, True])
-    again = Mixed(4)
-    again.load_state_dict(layer.state_dict())
-    it.true("it comes back as it was",
-            torch.equal(again(x, y), layer(x, y)))
+with check("2.5.4", "Flamingo's gate") as it:
+    torch.manual_seed(0)
+    layer, x, c = Gated(D), torch.randn(2, 3, D), torch.randn(2, 5, D)
+    z = layer(x, c)
+    it.true("a tensor like the words", z if z is ... else z.shape == x.shape)
+    it.true("at first nothing changes", torch.equal(z, x),
+            hint="tanh(0) = 0.")
+    z.pow(2).sum().backward()
+    moving = {name for name, p in layer.named_parameters()
+              if p.grad is not None and p.grad.abs().max() > 0}
+    it.equal("at first only the gate learns", moving, {"gate"})
+    found = layer.cross(x, c)
+    for value in (-3.0, 0.5, 20.0):
+        with torch.no_grad():
+            layer.gate.fill_(value)
+        wanted = x + torch.tensor(value).tanh() * found
+        it.true(f"with a gate of {value}",
+                torch.allclose(layer(x, c), wanted, atol=1e-5),
+                hint="The words themselves always pass whole.")
 
 # %% hint
-# There is a list that PyTorch does look into.
+# The gate is an `nn.Parameter` with the value 0. It multiplies what was fetched, and nothing else.
 
 # %% remark
-# The test that finds this bug compares what `named_parameters()` and `state_dict()` list with what you believe you made. It costs two lines.
+# The gradient of everything behind the gate is multiplied by $\tanh(0) = 0$. So the gate moves first, and the attention can only learn once it is open a little.
 
-# %% exercise 2.5.5 core A gate that knows who is there
-# Gated fusion asks each modality how much of it should pass: `scores` (B, modalities, D), and a softmax over the modalities. `real`
-# (B, modalities) says which are there. Write the gates: a modality that is missing gets exactly 0, the others share the whole
-# weight. If *nothing* is there, all gates are 0, and nothing is "not a number".
+# %% exercise 2.5.5 core Two photographs side by side
+# MobileNetV2 gives $7 \times 7$ tokens for a photograph, row by row: token number $7r + c$ is row $r$, column $c$. Put the tokens of two photographs, `first` and `second` in the cell at the top, *beside* each other, the first one at
+# the left, as one grid of 7 rows and 14 columns, again row by row.
 
 # %% stub
-def gates(scores, real):
-    """(B, modalities, D) and (B, modalities) bool → (B, modalities, D)"""
+def beside(left, right):
+    """(49, C) and (49, C) → (98, C)"""
     return ...
 
 
 # %% solution
-def gates(scores, real):
-    """(B, modalities, D) and (B, modalities) bool → (B, modalities, D)"""
-    real = real[..., None]
-    lowest = torch.finfo(scores.dtype).min
-    return scores.masked_fill(~real, lowest).softmax(1) * real
+def beside(left, right):
+    """(49, C) and (49, C) → (98, C)"""
+    rows = [x.unflatten(0, (7, 7)) for x in (left, right)]
+    return torch.cat(rows, dim=1).flatten(0, 1)
+
+
+# %% wrong Behind each other is beside each other
+def beside(left, right):
+    return torch.cat([left, right])
+
+
+# %% wrong Token by token in turn
+def beside(left, right):
+    return torch.stack([left, right], 1).flatten(0, 1)
+
+
+# %% wrong Below each other
+def beside(left, right):
+    rows = [x.unflatten(0, (7, 7)) for x in (left, right)]
+    return torch.cat(rows, dim=0).flatten(0, 1)
+
+
+# %% wrong A view makes rows of fourteen
+def beside(left, right):
+    return torch.cat([left, right]).view(7, 14, -1).flatten(0, 1)
+
+
+# %% wrong The features stand beside each other
+def beside(left, right):
+    return torch.cat([left, right], dim=1)
 
 
 # %% check
-with check("2.5.5", "A gate that knows who is there") as it:
-    scores = torch.randn(3, 2, D)
-    real = torch.tensor([[True, True], [True, False], [False, False]])
-    g = gates(scores, real)
-    it.true("a tensor like the scores",
-            g if g is ... else g.shape == scores.shape)
-    it.true("both there: they share",
-            torch.allclose(g[0], scores[0].softmax(0)))
-    it.true("one there: it gets all", torch.equal(
-        g[1], torch.tensor([[1.0], [0.0]]).expand(2, D)),
-        hint="Hide the score of the other before the softmax.")
-    it.true("nothing there: zero", torch.equal(g[2], torch.zeros(2, D)),
-            hint="A softmax of −∞ alone is 'not a number'.")
+with check("2.5.5", "Two photographs side by side") as it:
+    z = beside(first, second)
+    it.true("98 tokens", z if z is ... else tuple(z.shape) == (98, 1280))
+    at = {(0, 0): first[0], (0, 6): first[6], (0, 7): second[0],
+          (1, 0): first[7], (6, 13): second[48]}
+    for (row, column), token in at.items():
+        it.true(f"row {row}, column {column}",
+                torch.equal(z[14 * row + column], token),
+                hint="A row of the grid is a row of the left photograph and "
+                     "then one of the right photograph.")
+    it.true("exchanged, they have the same mean", torch.allclose(
+        z.mean(0), beside(second, first).mean(0), atol=1e-4))
 
 # %% hint
-# `masked_fill` with a very small *finite* number, softmax, and multiply by `real` at the end.
+# Give both a shape with rows and columns, join them along the columns, and flatten rows and columns again.
 
 # %% remark
-# The same three steps make attention safe where a row has nothing to look at.
+# The last line of the check exchanges the photographs: the mean token stays the same. A fusion that begins with mean vectors cannot answer "what is at the left?" about such a picture, whatever follows it.
 
 # %% exercise 2.5.6 open A fusion of your own
 # Write a fusion that is in no table. It gets the mean vectors of the modalities (a missing one is zero, and not real in the mask) and makes one
 # token. The check holds it to the book's contract: right shape, every parameter trained, padding changes nothing, a missing modality is
 # not an error, and, since a sum is in the table already, it must be able to *relate*: what one modality says must change what the other one does.
 #
-# Then go on by yourself: put it into the arena of the chapter. Does it bind?
+# Then go on by yourself: put it into the study `fusion_arena` as one more line of the table. Does it bind?
 
 # %% stub
 class Mine(Fusion):
@@ -259,6 +418,57 @@ class Mine(Fusion):
         return Tokens(z[:, None], vectors.mask.any(1, keepdim=True))
 
 
+# %% wrong A learned sum relates
+class Mine(Fusion):
+    def __init__(self, widths, width):
+        super().__init__(widths, width)
+        self.mix = nn.Linear(2 * width, width)
+
+    def forward(self, tokens):
+        vectors = self.vectors(tokens)
+        z = self.mix(vectors.values.flatten(1))
+        return Tokens(z[:, None], vectors.mask.any(1, keepdim=True))
+
+
+# %% wrong All modalities are always there
+class Mine(Fusion):
+    def __init__(self, widths, width):
+        super().__init__(widths, width)
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, tokens):
+        parts = self.aligned(tokens)
+        z = self.mix(parts["image"].pooled() * parts["text"].pooled())
+        return Tokens(z[:, None])
+
+
+# %% wrong The mean runs over padding, too
+class Mine(Fusion):
+    def __init__(self, widths, width):
+        super().__init__(widths, width)
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, tokens):
+        parts = self.aligned(tokens)
+        z = torch.ones(1)
+        for part in parts.values():
+            z = z * part.values.mean(1)
+        return Tokens(self.mix(z)[:, None])
+
+
+# %% wrong A list of layers is trained
+class Mine(Fusion):
+    def __init__(self, widths, width):
+        super().__init__(widths, width)
+        self.late = nn.Parameter(torch.zeros(width))
+        self.mix = [nn.Linear(width, width)]
+
+    def forward(self, tokens):
+        vectors = self.vectors(tokens)
+        z = self.mix[0](vectors.values.prod(1)).detach() + self.late
+        return Tokens(z[:, None], vectors.mask.any(1, keepdim=True))
+
+
 # %% check
 with check("2.5.6", "A fusion of your own") as it:
     torch.manual_seed(0)
@@ -281,10 +491,11 @@ with check("2.5.6", "A fusion of your own") as it:
     with_b = mine(few | {"image": other["image"]}).values - z
     it.true("it relates", not torch.allclose(with_a, with_b, atol=1e-4),
             hint="A sum alone doesn't. Multiply, gate, or add a layer.")
+    it.true("it is in no table", type(mine) not in FUSIONS.values())
 
 # %% hint
-# Products, gates, hidden layers: anything in which two modalities touch. `vectors.mask` says who is there.
+# Products, gates, hidden layers: anything in which two modalities touch. `vectors.mask` says what is there.
 
 # %% remark
-# The last check is the two bits of chapter 1.1 in another form: if the effect of the picture is the same whatever the text says, the fusion
-# only votes. That yours binds in the arena is unlikely: it meets after the places were averaged.
+# The check "it relates" is the two bits of chapter 1.1 in another form: if the effect of the picture is the same whatever the text says, the fusion
+# only adds votes. It does not follow that yours can bind: it meets after the places were averaged.

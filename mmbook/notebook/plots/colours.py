@@ -67,6 +67,7 @@ VERMILION: bilinear
 TEAL 1: low rank
 OLIVE 1: film
 MAGENTA: cross attention
+MAGENTA 1: gated cross attention
 VIOLET 1: merged attention
 BLUE 1: co attention
 BROWN 1: bottleneck
