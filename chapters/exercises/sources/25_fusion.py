@@ -498,4 +498,4 @@ with check("2.5.6", "A fusion of your own") as it:
 
 # %% remark
 # The check "it relates" is the two bits of chapter 1.1 in another form: if the effect of the picture is the same whatever the text says, the fusion
-# only adds votes. It does not follow that yours can bind: it meets after the places were averaged.
+# only adds scores. It does not follow that yours binds soon: it meets after the places were averaged.
