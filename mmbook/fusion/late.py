@@ -13,7 +13,7 @@ class LateFusion(Fusion):
 
     $$z_m = \mathrm{norm}(\bar x_m + f_m(\bar x_m))$$
 
-    $f_m$ has one hidden layer. Nothing meets here: a linear head can only add up votes:
+    $f_m$ has one hidden layer. Nothing meets here: a linear head can only add scores:
     chapter 1.1. A survey: Baltrušaitis et al. 2017, https://arxiv.org/abs/1705.09406.
     """
 

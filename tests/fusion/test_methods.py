@@ -104,7 +104,7 @@ def test_sum_is_the_sum():
 
 
 @pytest.mark.parametrize("name", ["sum", "late"])
-def test_a_linear_head_on_it_adds_votes(name):
+def test_a_linear_head_on_it_adds_scores(name):
     """f(a, b) + f(a', b') = f(a, b') + f(a', b): so it can't be an exclusive or."""
     module, head = make(name, TWO), nn.Linear(D, 1)
     a, b = tokens(TWO).values()

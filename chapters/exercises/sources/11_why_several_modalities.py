@@ -309,9 +309,9 @@ with check("1.1.3", "A detector of leaks") as it:
 # keep all the results.
 
 # %% remark
-# The trace is in one of twenty sentences, and no reader would have noticed it. A model would: nothing is easier to
-# learn than a capital letter. Such traces come into real data sets when true and false examples are made by different
-# hands.
+# The trace is in one of twenty sentences, and somebody who reads only a few might miss it. A model that sees capital
+# letters can use it: each sentence in capitals is true. Such traces come into real data sets when true and false
+# examples are made by different hands.
 
 # %% exercise 1.1.4 core What photographs and words have to do with each other
 # `scores` holds what MobileNetV2 says about eight photographs and eight words. Write the additive projection, EMAP: the
@@ -391,8 +391,8 @@ with check("1.1.4", "What photographs and words have to do with each other") as 
 # the same word, because the projection also takes away how high a word's scores are in general.
 
 # %% exercise 1.1.5 core The best additive model
-# By cross-entropy, the best additive model of the matching task answers one half everywhere. Its accuracy can be higher!
-# Give each of the 48 objects a score as a picture, and a score as a sentence. The model says "true" if the sum is above
+# By cross-entropy, the best additive model of the matching task answers one half everywhere. By accuracy, another
+# additive model is better! Give each of the 48 objects a score as a picture, and a score as a sentence. The model says "true" if the sum is above
 # zero. Find scores that are right in 75 of 100 examples.
 
 # %% stub
@@ -444,9 +444,10 @@ with check("1.1.5", "The best additive model") as it:
 # %% remark
 # All true sentences are right, and so is the half of the false ones in which the named object stands further along.
 # More is not possible: any two objects make four examples like the two bits, and an additive model is right in at most
-# three of them. Training with cross-entropy does not lead there. This model is very sure of itself when it is wrong,
-# and cross-entropy punishes that more than it rewards the accuracy. What a model *can* represent and what its loss
-# makes it represent are two questions.
+# three of them. Training with cross-entropy does not lead there: one half everywhere has the lowest loss of all
+# additive models, as the chapter shows. This model is very sure of itself when it is wrong, and its loss is five times as
+# high (3.59 instead of 0.69 for the scores above). What a model *can* represent and what its loss makes it represent
+# are two questions.
 
 # %% exercise 1.1.6 open Train for a missing modality
 # In the chapter, models with cross-attention named colours from a picture and a sentence. Without the sentence they
