@@ -52,7 +52,11 @@ COLOURS_SWAPPED = [
     (4, "a blue sign and a red light", "a red sign and a blue light"),
     (31, "two red buses and a yellow taxi", "two yellow buses and a red taxi"),
     (16, "a white cat and a green bird", "a green cat and a white bird"),
-    (30, "a yellow kitchen with white cupboards", "a white kitchen with yellow cupboards"),
+    (
+        30,
+        "a yellow kitchen with white cupboards",
+        "a white kitchen with yellow cupboards",
+    ),
     (38, "white letters on a dark wall", "dark letters on a white wall"),
     (1, "brown horses on green grass", "green horses on brown grass"),
 ]

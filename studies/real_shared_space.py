@@ -43,7 +43,11 @@ from torch.nn import functional as F
 from mmbook.data import captioned_photographs
 from mmbook.losses import contrastive, sigmoid_contrastive
 from mmbook.metrics import bootstrap, retrieval
-from mmbook.pretrained import PretrainedImageEncoder, PretrainedTextEncoder, keep_features
+from mmbook.pretrained import (
+    PretrainedImageEncoder,
+    PretrainedTextEncoder,
+    keep_features,
+)
 from mmbook.samples import photographs
 
 IMAGE_MODEL, TEXT_MODEL = "mobilenet_v2_1.0_224", "all-MiniLM-L6-v2"
@@ -176,7 +180,10 @@ def train(run: Run) -> Trained:
     decayed = [p for p in space.parameters() if p.ndim > 1]
     others = [p for p in space.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0}],
+        [
+            {"params": decayed, "weight_decay": DECAY},
+            {"params": others, "weight_decay": 0},
+        ],
         lr=run["rate"],
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -307,11 +314,11 @@ def as_text(rows: Tensor) -> dict:
     return {"shape": list(rows.shape), "largest": largest, "bytes": text}
 
 
-RATES = [{"rate": rate} for rate in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)]
+RATES = [{"rate": rate} for rate in (1e-4, 3e-4, 1e-3, 3e-3)]
 MAIN, LONGER = "598 photographs", "598 photographs, twice the steps"
 DESIGN = Design(
     question="How well do two frozen released encoders share a space?",
-    tries={arm: RATES for arm in ARMS},
+    tries={arm: [*RATES, {"rate": 1e-2}] for arm in ARMS},
     conditions=[
         Condition(MAIN, {"photographs": 598, "steps": STEPS}),
         Condition(
@@ -326,9 +333,7 @@ DESIGN = Design(
             like=MAIN,
             asks="all photographs of the training split",
         ),
-        Condition(
-            "150 photographs", {"photographs": 150, "steps": STEPS}, [*ARMS][:1]
-        ),
+        Condition("150 photographs", {"photographs": 150, "steps": STEPS}, [*ARMS][:1]),
     ],
     train=train,
     test_data=test_data,

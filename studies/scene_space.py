@@ -6,7 +6,7 @@ space: from the mean of the frozen tokens; with one transformer block before tha
 and with the block and, for each picture, one more wrong sentence in the loss, which has
 the words of the right one in another order (hard negatives, as in NegCLIP).
 
-What is equal: the scenes and the batches of a seed, the number of steps, three rates for
+What is equal: the scenes and the batches of a seed, the number of steps, five rates for
 each arm, and 200 scenes that choose. What could reverse the answer, and is tried: twice
 the steps.
 
@@ -193,7 +193,11 @@ def found(space: Space, tokens: Tensor, scenes: list[Scene]) -> dict:
     space.eval()
     scores = space.see(tokens) @ space.read([describe(s) for s in scenes]).T
     both = retrieval(scores)["R@1"], retrieval(scores.T)["R@1"]
-    return {"R@1": 50 * sum(both), "to text": 100 * both[0], "to picture": 100 * both[1]}
+    return {
+        "R@1": 50 * sum(both),
+        "to text": 100 * both[0],
+        "to picture": 100 * both[1],
+    }
 
 
 def test_data() -> dict:
@@ -217,7 +221,10 @@ def test(run: Run, state: dict[str, Tensor], data: dict) -> dict:
     result = found(space, *data["search"])
     for name in CHANGES:
         seen_a, seen_b, said_a, said_b = data[name]
-        a, b, u, v = *map(space.see, (seen_a, seen_b)), *map(space.read, (said_a, said_b))
+        a, b, u, v = (
+            *map(space.see, (seen_a, seen_b)),
+            *map(space.read, (said_a, said_b)),
+        )
         au, av, bu, bv = ((x * y).sum(1) for x in (a, b) for y in (u, v))
         text, image = (au > av) & (bv > bu), (au > bu) & (bv > av)
         scores = {"one picture": au > av, "text": text, "image": image}
@@ -230,7 +237,7 @@ def test(run: Run, state: dict[str, Tensor], data: dict) -> dict:
 DESIGN = Design(
     question="Does a shared space know what belongs to what?",
     tries={
-        arm: [{"rate": rate} for rate in (2e-3, 4e-3, 8e-3)]
+        arm: [{"rate": rate} for rate in (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)]
         for arm in (MEAN, BLOCK, NEGATIVES)
     },
     conditions=[
