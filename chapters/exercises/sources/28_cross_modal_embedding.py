@@ -7,6 +7,7 @@
 # takes longer than a few seconds.
 
 # %% shared
+import base64
 import math
 
 import torch
@@ -20,6 +21,7 @@ from mmbook.metrics import retrieval
 from mmbook.models import MultimodalModel
 from mmbook.notebook.exercises import check
 from mmbook.saving import Configured
+from mmbook.studies import load
 from mmbook.tokens import Tokens
 from mmbook.training import TrainingConfig, fit
 
@@ -31,6 +33,23 @@ def unit(count, width=16, seed=0):
     made = torch.Generator().manual_seed(seed)
     return F.normalize(torch.randn(count, width, generator=made), dim=-1)
 
+
+# %% [markdown]
+# The next cell reads the real space of the chapter: 42 photographs, and two prompts for each of 25 names. `answers` says
+# which name is right for 36 of the photographs.
+
+# %% shared
+study = load("real_shared_space")
+kept = study.runs("linear, InfoNCE", "798 photographs")[0]["test"]
+stored = kept["embeddings"]
+values = torch.frombuffer(bytearray(base64.b64decode(stored["bytes"])),
+                          dtype=torch.int8).float()
+rows = F.normalize(values.view(stored["shape"]), dim=-1)
+numbers = [n for each in kept["classes"].values() for n in each]
+answers = torch.tensor([k for k, each in enumerate(kept["classes"].values())
+                        for _ in each])  # (36,)
+photo = rows[:42][numbers]  # (36, E)
+prompts = rows[252:302].unflatten(0, (2, 25))  # template, name, E
 
 # %% [markdown]
 # The next cell is for the last exercise only: a toy world of three modalities, and its training.
@@ -98,6 +117,18 @@ tau = ...
 # %% solution
 tau = (0.31 - 0.29) / math.log(0.9 / 0.1)
 
+# %% wrong The inverse of the temperature
+tau = math.log(0.9 / 0.1) / (0.31 - 0.29)
+
+# %% wrong The probability itself in place of the odds
+tau = (0.31 - 0.29) / 0.9
+
+# %% wrong The right cosine alone decides
+tau = 0.31 / math.log(0.9 / 0.1)
+
+# %% wrong The logarithm of the probability in place of the odds
+tau = -(0.31 - 0.29) / math.log(0.9)
+
 # %% check
 with check("2.8.1", "Sure enough") as it:
     it.true("a temperature is above zero", tau if tau is ... else tau > 0)
@@ -130,13 +161,25 @@ then = ...  # "a", "b" or "c"
 guess_loss = 2 * math.log(2) / 4
 then = "b"
 
+# %% wrong A loss of zero can always be reached by learning more
+guess_loss = 0.0
+then = "a"
+
+# %% wrong A lower temperature separates equal cosines
+guess_loss = 2 * math.log(2) / 4
+then = "c"
+
+# %% wrong Equal sentences can still be told apart
+guess_loss = 2 * math.log(2) / 4
+then = "a"
+
 # %% check
 same = torch.eye(3)[[0, 0, 1, 2]]  # the first two are equal
 with check("2.8.2", "Two of a kind") as it:
     it.prediction("the loss", guess_loss, contrastive(same, same, 100.0).item())
     it.choice("then", then, "b", {
         "a": "They have the same meaning; there is nothing to tell apart.",
-        "b": "Each of the two gets probability one half, for ever.",
+        "b": "Each of the two gets probability one half, always.",
         "c": "Equal cosines stay equal at every temperature.",
     })
 
@@ -177,6 +220,45 @@ def kind_infonce(a, b, scale, same):
     return loss
 
 
+# %% wrong Equal ones are only left out of the negatives
+def kind_infonce(a, b, scale, same):
+    """InfoNCE without the false negatives."""
+    hidden = same & ~torch.eye(len(a)).bool()
+    scores = (scale * a @ b.T).masked_fill(hidden, -torch.inf)
+    right = torch.arange(len(a))
+    return (F.cross_entropy(scores, right)
+            + F.cross_entropy(scores.T, right)) / 2
+
+
+# %% wrong The mean of the logarithms in place of the logarithm of the sum
+def kind_infonce(a, b, scale, same):
+    """Each equal one must get all of the probability."""
+    def one_way(scores, same):
+        log_p = scores.log_softmax(-1).masked_fill(~same, 0)
+        return -(log_p.sum(-1) / same.sum(-1)).mean()
+
+    scores = scale * a @ b.T
+    return (one_way(scores, same) + one_way(scores.T, same.T)) / 2
+
+
+# %% wrong One direction only
+def kind_infonce(a, b, scale, same):
+    """Pictures ask, sentences do not."""
+    log_p = (scale * a @ b.T).log_softmax(-1)
+    return -log_p.masked_fill(~same, -torch.inf).logsumexp(-1).mean()
+
+
+# %% wrong The scale is forgotten
+def kind_infonce(a, b, scale, same):
+    """Cosines without a temperature."""
+    def one_way(scores, same):
+        log_p = scores.log_softmax(-1)
+        return -log_p.masked_fill(~same, -torch.inf).logsumexp(-1).mean()
+
+    scores = a @ b.T
+    return (one_way(scores, same) + one_way(scores.T, same.T)) / 2
+
+
 # %% check
 with check("2.8.3", "Count equal ones as right") as it:
     a, b, alone = unit(6, seed=1), unit(6, seed=2), torch.eye(6).bool()
@@ -188,6 +270,12 @@ with check("2.8.3", "Count equal ones as right") as it:
     it.close("a perfect model has no loss", got, 0.0)
     got = kind_infonce(a, b, 10.0, torch.ones(6, 6).bool())
     it.close("if all are right, nobody is wrong", got, 0.0)
+    couples = torch.eye(3).bool().repeat_interleave(2, 0)
+    couples = couples.repeat_interleave(2, 1)  # rows 0 and 1 are equal, …
+    p = [(10 * x @ y.T).softmax(-1) for x, y in ((a, b), (b, a))]
+    wanted = sum(-(x * couples).sum(-1).log().mean() for x in p) / 2
+    it.close("equal ones share the probability",
+             kind_infonce(a, b, 10.0, couples), wanted.item())
 
 # %% hint
 # $\log \sum_j p_{ij}$ over some $j$: take `log_softmax`, put $-\infty$ where `same` is false, and use
@@ -197,112 +285,143 @@ with check("2.8.3", "Count equal ones as right") as it:
 # In the world of scenes one can say which sentences mean the same; on the web nobody can. There one hopes that large batches hold
 # few equal ones.
 
-# %% exercise 2.8.4 core Recall with several truths
-# A photograph may have five captions, each of them right. Write R@k as the chapter's scale-up needs it: the share of
-# rows for which *at least one* of the k best columns is right. (No ties occur here.)
+# %% exercise 2.8.4 core Name real photographs
+# `photo` (36, E) are photographs, `prompts` (2, 25, E) the sentences "a pizza" and "a photo of a pizza" for 25 names, and `answers` (36,)
+# the number of the right name; all vectors have length one. Give each name *one* vector of length one, the mean over the two templates, and
+# return the share of photographs whose nearest name is the right one.
 
 # %% stub
-def recall(scores, truth, k):
-    """scores (Q, K), truth (Q, K) bool; a number in [0, 1]."""
-    best = ...  # the k best columns of each row, (Q, k)
+def named(photo, prompts, answers):
+    """The share of photographs that get the right name."""
+    names = ...  # (25, E)
     return ...
 
 
 # %% solution
-def recall(scores, truth, k):
-    """scores (Q, K), truth (Q, K) bool; a number in [0, 1]."""
-    best = scores.topk(k, dim=1).indices  # (Q, k)
-    return truth.gather(1, best).any(1).float().mean().item()
+def named(photo, prompts, answers):
+    """The share of photographs that get the right name."""
+    names = F.normalize(prompts.mean(0), dim=-1)  # (25, E)
+    return (photo @ names.T).argmax(1).eq(answers).float().mean().item()
+
+
+# %% wrong Each name looks for its photograph
+def named(photo, prompts, answers):
+    """The photograph that is nearest to each name."""
+    names = F.normalize(prompts.mean(0), dim=-1)
+    best = (photo @ names.T).argmax(0)  # (25,)
+    return answers[best].eq(torch.arange(len(names))).float().mean().item()
+
+
+# %% wrong The names are averaged, not the templates
+def named(photo, prompts, answers):
+    """One vector for each template."""
+    names = F.normalize(prompts.mean(1), dim=-1)
+    return (photo @ names.T).argmax(1).eq(answers).float().mean().item()
+
+
+# %% wrong One of the five best is enough
+def named(photo, prompts, answers):
+    """Recall at 5."""
+    names = F.normalize(prompts.mean(0), dim=-1)
+    best = (photo @ names.T).topk(min(5, len(names))).indices
+    return best.eq(answers[:, None]).any(1).float().mean().item()
+
+
+# %% wrong The length of the mean is left as it is
+def named(photo, prompts, answers):
+    """Means are shorter the more the templates differ."""
+    names = prompts.mean(0)
+    return (photo @ names.T).argmax(1).eq(answers).float().mean().item()
 
 
 # %% check
-with check("2.8.4", "Recall with several truths") as it:
-    torch.manual_seed(0)
-    scores = torch.randn(40, 200)
-    truth = torch.eye(40).bool().repeat_interleave(5, 1)
-    for k in (1, 5, 10):
-        it.close(f"R@{k}", recall(scores, truth, k),
-                 retrieval(scores, truth)[f"R@{k}"])
-    it.close("R@1 of the truth itself",
-             recall(truth.float() + 0.01 * scores, truth, 1), 1.0)
+with check("2.8.4", "Name real photographs") as it:
+    mean = F.normalize(prompts.mean(0), dim=-1)
+    share = (photo @ mean.T).argmax(1).eq(answers).float().mean().item()
+    it.close("the share of the 36 photographs", named(photo, prompts, answers),
+             share)
+    two = torch.tensor([[[0.6, 0.8], [0.8, 0.6]], [[0.6, -0.8], [0.8, 0.6]]])
+    here = torch.tensor([[1.0, 0.0]])  # the mean of the first name is (0.6, 0)
+    it.close("short means are brought to length one",
+             named(here, two, torch.tensor([0])), 1.0)
+    it.true("far above chance", share > 3 / 25)
 
 # %% hint
-# `truth.gather(1, columns)` picks from each row of `truth` the columns named in the same row.
+# The axes of `prompts` are template, name, width. After the mean over the first axis the vectors are shorter than one.
 
 # %% remark
-# By chance R@1 is 5 in 200 here, not 1 in 200. A number of retrieval means nothing without how many there are and how many of them
-# are right.
+# About one in four, where chance is one in 25. CLIP's authors averaged eighty templates for each class in the same way.
 
-# %% exercise 2.8.5 core The gap, and what a search sees of it
-# Two modalities in a toy space: `picture[i]` and `text[i]` belong together, and to all pictures the same vector was
-# added. Write the two measurements of the chapter: the distance of the two means, and how often the nearest neighbour of a picture *in one list of both*
-# is another picture. Then close the gap.
+# %% exercise 2.8.5 core Three scores
+# `s` (C, 2, 2) holds C cases of Winoground: `s[c, i, j]` is the cosine of picture `i` with sentence `j`, and sentence `i` is true of picture `i`.
+# Write the text score (each *picture* prefers its own sentence), the image score (each *sentence* prefers its own picture) and the group score (both), as shares of
+# the cases.
 
 # %% stub
-meaning = unit(200, seed=3)
-shift = 0.8 * unit(1, seed=4)
-picture = F.normalize(meaning + 0.2 * unit(200, seed=5) + shift, dim=-1)
-text = F.normalize(meaning + 0.2 * unit(200, seed=6) - shift, dim=-1)
-
-
-def gap(picture, text):
-    """The distance of the two means, a number."""
-    return ...
-
-
-def same_kind(picture, text):
-    """How often is a picture's nearest neighbour a picture?"""
-    return ...
-
-
-def closed(vectors):
-    """Without the modality's mean, of length one."""
-    return ...
+def three_scores(s):
+    """Text, image and group score, three numbers."""
+    return ..., ..., ...
 
 
 # %% solution
-meaning = unit(200, seed=3)
-shift = 0.8 * unit(1, seed=4)
-picture = F.normalize(meaning + 0.2 * unit(200, seed=5) + shift, dim=-1)
-text = F.normalize(meaning + 0.2 * unit(200, seed=6) - shift, dim=-1)
+def three_scores(s):
+    """Text, image and group score, three numbers."""
+    text = (s[:, 0, 0] > s[:, 0, 1]) & (s[:, 1, 1] > s[:, 1, 0])
+    image = (s[:, 0, 0] > s[:, 1, 0]) & (s[:, 1, 1] > s[:, 0, 1])
+    return tuple(x.float().mean().item() for x in (text, image, text & image))
 
 
-def gap(picture, text):
-    """The distance of the two means, a number."""
-    return (picture.mean(0) - text.mean(0)).norm().item()
+# %% wrong Rows and columns are exchanged
+def three_scores(s):
+    """The picture is searched where the sentence should be."""
+    image = (s[:, 0, 0] > s[:, 0, 1]) & (s[:, 1, 1] > s[:, 1, 0])
+    text = (s[:, 0, 0] > s[:, 1, 0]) & (s[:, 1, 1] > s[:, 0, 1])
+    return tuple(x.float().mean().item() for x in (text, image, text & image))
 
 
-def same_kind(picture, text):
-    """How often is a picture's nearest neighbour a picture?"""
-    scores = picture @ torch.cat([picture, text]).T  # (B, 2 B)
-    scores.fill_diagonal_(-1)  # not the picture itself
-    return (scores.argmax(1) < len(picture)).float().mean().item()
+# %% wrong One of the two pictures is enough
+def three_scores(s):
+    """Each comparison counts alone."""
+    text = (s[:, 0, 0] > s[:, 0, 1])
+    image = (s[:, 0, 0] > s[:, 1, 0])
+    return tuple(x.float().mean().item() for x in (text, image, text & image))
 
 
-def closed(vectors):
-    """Without the modality's mean, of length one."""
-    return F.normalize(vectors - vectors.mean(0), dim=-1)
+# %% wrong The group score is the product of the other two
+def three_scores(s):
+    """As if the two were independent."""
+    text = (s[:, 0, 0] > s[:, 0, 1]) & (s[:, 1, 1] > s[:, 1, 0])
+    image = (s[:, 0, 0] > s[:, 1, 0]) & (s[:, 1, 1] > s[:, 0, 1])
+    text, image = text.float().mean().item(), image.float().mean().item()
+    return text, image, text * image
+
+
+# %% wrong The sum of the right ones must be larger
+def three_scores(s):
+    """The right matching as a whole has the larger sum."""
+    right = s[:, 0, 0] + s[:, 1, 1] > s[:, 0, 1] + s[:, 1, 0]
+    share = right.float().mean().item()
+    return share, share, share
 
 
 # %% check
-with check("2.8.5", "The gap, and what a search sees of it") as it:
-    there = (picture.mean(0) - text.mean(0)).norm().item()
-    it.close("the gap", gap(picture, text), there)
-    it.true("a picture's nearest is a picture", same_kind(picture, text)
-            if same_kind(picture, text) is ...
-            else same_kind(picture, text) > 0.95,
-            hint="Leave out the picture itself.")
-    it.true("closed, of length one", closed(picture) if closed(picture) is ...
-            else torch.allclose(closed(picture).norm(dim=1), torch.ones(200)))
-    after = same_kind(closed(picture), closed(text))
-    it.true("then it is its sentence", after < 0.05)
+with check("2.8.5", "Three scores") as it:
+    s = torch.randn(6000, 2, 2, generator=torch.Generator().manual_seed(0))
+    s[:, :, 0] += 0.5  # sentence 0 is liked by all pictures
+    got = three_scores(s)
+    right = s.diagonal(dim1=1, dim2=2)  # (C, 2)
+    other = s.flip(2).diagonal(dim1=1, dim2=2)  # same picture
+    across = s.flip(1).diagonal(dim1=1, dim2=2)  # same sentence
+    text, image = (right > other).all(1), (right > across).all(1)
+    it.close("text score", got[0], text.float().mean().item())
+    it.close("image score", got[1], image.float().mean().item())
+    it.close("group score", got[2], (text & image).float().mean().item())
 
 # %% hint
-# `scores.fill_diagonal_(-1)` takes out the pictures themselves if the pictures come first in the list.
+# In the text score the picture, the first of the two axes, stays the same in each comparison.
 
 # %% remark
-# R@1 from pictures to texts is the same before and after, or nearly: the shift moved all cosines of a row alike. What breaks is a list in
-# which both kinds stand.
+# For four independent random cosines the three are 1/4, 1/4 and 1/6: the group score is not the product. Here a sentence that all pictures like lowers the text score.
 
 # %% exercise 2.8.6 open Bound through a third
 # Two modalities that never met were bound by a third. How much must they have in common? In this toy world an example is a list of eight
@@ -320,6 +439,18 @@ tells_two = ...
 
 # %% solution
 tells_one = [0, 1, 2, 3, 4, 5, 6]
+tells_two = [1, 2, 3, 4, 5, 6, 7]
+
+# %% wrong Each tells what the other leaves out
+tells_one = [0, 1, 2, 3]
+tells_two = [4, 5, 6, 7]
+
+# %% wrong One number in common is enough
+tells_one = [0, 1, 2, 3]
+tells_two = [3, 4, 5, 6, 7]
+
+# %% wrong One of them tells all
+tells_one = [0, 1, 2, 3, 4, 5, 6, 7]
 tells_two = [1, 2, 3, 4, 5, 6, 7]
 
 # %% check
