@@ -549,5 +549,5 @@ with check("2.2.6", "Both in one") as it:
 
 # %% remark
 # A few convolutions in front of a transformer are called a *convolutional stem* (卷积主干). It brings the bias of the CNN along, and leaves the
-# far connections to attention; it also makes training steadier ([Xiao et al. 2021](https://arxiv.org/abs/2106.14881)). Without positions the
-# model can't answer "in which half?" any more. What you build in helps if it is true of the task.
+# far connections to attention; it also makes training steadier ([Xiao et al. 2021](https://arxiv.org/abs/2106.14881)). Without positions, only
+# the zeros at the border of the second convolution can still tell "in which half?". What you build in helps if it is true of the task.
