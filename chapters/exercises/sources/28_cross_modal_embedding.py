@@ -139,7 +139,7 @@ with check("2.8.1", "Sure enough") as it:
 # Solve for $(s_1 - s_2)/\tau$: it is $\log\frac{p}{1 - p}$.
 
 # %% remark
-# About 0.009, below CLIP's bound of 0.01: a gap of 0.02 is small. In practice the gaps grow, too, as the
+# About 0.009, below CLIP's bound of 0.01: a difference of 0.02 is small. In practice the differences may grow, too, as the
 # model learns.
 
 # %% exercise 2.8.2 predict Two of a kind
@@ -150,7 +150,7 @@ with check("2.8.1", "Sure enough") as it:
 # Predict its InfoNCE loss. Then say what training does about it:
 #
 # - `"a"`: it learns to tell the two apart by their meaning
-# - `"b"`: nothing can be done by meaning; what is left of the loss is noise that all pairs share
+# - `"b"`: nothing can be done by meaning; the loss that is left cannot be removed by training
 # - `"c"`: it lowers the temperature until the loss is zero
 
 # %% stub
@@ -188,8 +188,8 @@ with check("2.8.2", "Two of a kind") as it:
 # is the mean of four logarithms.
 
 # %% remark
-# Such *false negatives* (假负样本) are why the chapter draws mostly scenes of two things: there are thousands of those, and only 84
-# of one thing. In real data sets they are common, and unnoticed.
+# Such *false negatives* (假负样本) are a reason to draw mostly scenes of two objects, as the chapter does: there are thousands of those sentences, and only 84
+# about one object. In real data sets they are common, and unnoticed.
 
 # %% exercise 2.8.3 core Count equal ones as right
 # Repair it. `same` is (B, B) bool and says which sentences mean the same as sentence $i$; the diagonal is always
