@@ -28,7 +28,8 @@ class GatedCrossAttention(AttentionFusion):
         """Any subset of the modalities → the tokens of the first one present."""
         asking, *others = self.aligned(tokens).values()
         x = asking.values
-        for look, block in self.blocks:  # type: ignore[misc]
+        for layer in self.blocks:
+            look, block = layer.children()
             x = look(x, Tokens.concatenate(others)) if others else x
             x = block(x, asking.mask)
         return Tokens(self.norm(x), asking.mask)
