@@ -16,7 +16,7 @@ from a lack of practice at that distance. Arms:
 - two layers, gradient through memory: the same model, but the loss of a segment also
   trains what earlier segments wrote into the memory.
 
-What is equal: films, one step of the optimiser for a film, steps, width, four rates for
+What is equal: films, one step of the optimiser for a film, steps, width, five rates for
 each arm in each condition. What could reverse the answer, and is tried: three times the
 steps. The test also makes the memory of each reader four segments long, without training.
 """
@@ -163,7 +163,7 @@ def by_distance(reader: Reader, data: tuple[Tensor, ...], name: str) -> dict:
 RATES = [{"rate": rate} for rate in (3e-3, 6e-3, 1.2e-2)]
 DESIGN = Design(
     question="How far back does a reader with a memory answer?",
-    tries={arm: [{"rate": 1.5e-3}, *RATES] for arm in LAYERS},
+    tries={arm: [{"rate": 7.5e-4}, {"rate": 1.5e-3}, *RATES] for arm in LAYERS},
     conditions=[
         Condition("1 segment", {"segments": 1, "steps": STEPS}, (NONE, TWO)),
         Condition("2 segments", {"segments": 2, "steps": STEPS}, (TWO,)),
