@@ -77,6 +77,21 @@ def test_a_caption_line_says_where_from_licence_and_change():
     assert "CC BY 2.0" in line and "scaled to 320 px" in line
 
 
+def test_several_photographs_share_one_line_that_names_each_licence():
+    line = samples.credit(3, 5, 3)
+    assert "photographer named there" in line and "scaled to 320 px" in line
+    for index in (3, 5):
+        credit = samples.CREDITS["photographs"][index]
+        address, number = credit.page.split("=")
+        assert line.count(f"{number} ({credit.licence})") == 1
+        assert line.endswith(f"{address}= with the number")
+
+
+def test_a_credit_needs_a_photograph():
+    with pytest.raises(ValueError, match="got none"):
+        samples.credit()
+
+
 def test_each_photograph_has_its_own_alternative_text(photographs):
     text = (HERE / "photographs/alt.json").read_text(encoding="utf-8")
     assert list(json.loads(text)) == [file.name for file in photographs.files]

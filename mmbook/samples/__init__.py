@@ -38,9 +38,26 @@ def photographs(size: int = 224, fit: str = "crop") -> Photographs:
     return captioned_photographs(PHOTOGRAPHS, split="all", size=size, fit=fit)
 
 
-def credit(index: int) -> str:
-    """The line that belongs below a photograph: its page on Flickr and its licence."""
-    return str(CREDITS["photographs"][_checked(index)])
+def credit(*indices: int) -> str:
+    """The line that belongs below photographs: their pages on Flickr, their licences.
+
+    Of one photograph the whole line of its :class:`Credit`; of several a shorter form,
+    each of them once, in their order.
+    """
+    if not indices:
+        raise ValueError(
+            "credit needs the number of a photograph, or several; got none"
+        )
+    known = CREDITS["photographs"]
+    used = [known[_checked(index)] for index in dict.fromkeys(indices)]
+    if len(used) == 1:
+        return str(used[0])
+    page = used[0].page.partition("=")[0] + "="
+    each = ", ".join(f"{one.page.removeprefix(page)} ({one.licence})" for one in used)
+    return (
+        f"Flickr photographs ({used[0].author}), {used[0].changes}: {each}; "
+        f"{page} with the number"
+    )
 
 
 def alt_text(index: int) -> str:
