@@ -56,9 +56,7 @@ class Exercise:
     title: str
     task: str
     parts: dict[str, str] = field(default_factory=dict)
-    wrong: dict[str, str] = field(
-        default_factory=dict
-    )  # the misconception and its code
+    wrong: dict[str, str] = field(default_factory=dict)  # by misconception
 
 
 @dataclass
