@@ -1,14 +1,14 @@
 """Does a shared space of pictures and sentences know what belongs to what?
 
 Pictures of the book's scenes come as the frozen tokens of the package's image encoder,
-sentences through a text encoder that is trained. Compared are three ways to train the
-space: from the mean of the frozen tokens; with one transformer block before that mean;
-and with the block and, for each picture, one more wrong sentence in the loss, which has
-the words of the right one in another order (hard negatives, as in NegCLIP).
+sentences through a text encoder that is trained. Compared are four ways to train the
+space: from the mean of the frozen tokens, or with one transformer block before that mean;
+and each of them also with wrong sentences in the loss, which have the words of
+the right ones in another order (hard negatives, of the kind of NegCLIP's).
 
 What is equal: the scenes and the batches of a seed, the number of steps, five rates for
 each arm, and 200 scenes that choose. What could reverse the answer, and is tried: twice
-the steps.
+and four times the steps.
 
 Tested are retrieval among 500 new scenes, and pairs of scenes with their two sentences in
 the form of Winoground (Thrush et al. 2022): in B two colours of A have changed places,
@@ -44,7 +44,9 @@ from mmbook.world import (
     scene_tokenizer,
 )
 
-MEAN, BLOCK, NEGATIVES = "mean of the tokens", "block", "block, swapped negatives"
+MEAN, BLOCK = "mean of the tokens", "block"
+MEAN_NEGATIVES, NEGATIVES = "mean, swapped negatives", "block, swapped negatives"
+WITHOUT_BLOCK, WITH_NEGATIVES = (MEAN, MEAN_NEGATIVES), (MEAN_NEGATIVES, NEGATIVES)
 STEPS, BATCH, WIDTH, VALIDATIONS = 200, 64, 96, 8
 COLLATE = Collate(scene_tokenizer())
 
@@ -166,7 +168,7 @@ def train(run: Run) -> Trained:
     (tokens, scenes), held = training_data()
     texts = [describe(scene) for scene in scenes]
     rng = random.Random(run.seed)
-    space = Space(0 if run.arm == MEAN else 1)
+    space = Space(0 if run.arm in WITHOUT_BLOCK else 1)
     steps = 16 if run.quick else run["steps"]
     optimizer = torch.optim.AdamW(space.parameters(), run["rate"], weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -176,7 +178,7 @@ def train(run: Run) -> Trained:
     for step in range(1, steps + 1):
         rows = rng.sample(range(len(scenes)), BATCH)
         wrong = [swapped_words(scenes[r], rng) for r in rows]
-        wrong = [text for text in wrong if text] if run.arm == NEGATIVES else None
+        wrong = [text for text in wrong if text] if run.arm in WITH_NEGATIVES else None
         optimizer.zero_grad()
         space.train()
         space.loss(tokens[rows], [texts[r] for r in rows], wrong).backward()
@@ -216,7 +218,7 @@ def test_data() -> dict:
 @torch.no_grad()
 def test(run: Run, state: dict[str, Tensor], data: dict) -> dict:
     """Retrieval, and the three scores for each change; per cent."""
-    space = Space(0 if run.arm == MEAN else 1)
+    space = Space(0 if run.arm in WITHOUT_BLOCK else 1)
     space.load_state_dict(state)
     result = found(space, *data["search"])
     for name in CHANGES:
@@ -238,7 +240,7 @@ DESIGN = Design(
     question="Does a shared space know what belongs to what?",
     tries={
         arm: [{"rate": rate} for rate in (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)]
-        for arm in (MEAN, BLOCK, NEGATIVES)
+        for arm in (MEAN, BLOCK, MEAN_NEGATIVES, NEGATIVES)
     },
     conditions=[
         Condition("scenes", {"steps": STEPS}),
@@ -247,6 +249,12 @@ DESIGN = Design(
             {"steps": 2 * STEPS},
             like="scenes",
             asks="twice the steps",
+        ),
+        Condition(
+            "scenes, four times the steps",
+            {"steps": 4 * STEPS},
+            like="scenes",
+            asks="four times the steps",
         ),
     ],
     train=train,
