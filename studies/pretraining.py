@@ -208,7 +208,6 @@ def test(run: Run, state: dict[str, Tensor], data: tuple) -> dict:
 
 MAIN = (NOTHING, WORDS, PATCHES, VIEWS, INFONCE, CAPTIONS)
 COUNTS = (50, 100, 200, 400, 800, 1600)
-TUNING_RATES = (1e-3, 3e-3, 1e-2)
 LONGER = "four times the steps"
 DESIGN = Design(
     question="What do six ways to pre-train teach, and how many labels do they save?",
