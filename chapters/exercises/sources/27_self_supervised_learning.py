@@ -101,7 +101,7 @@ with check("2.7.1", "Who wrote the label?") as it:
 # a doctor's report lies next to the X-ray anyway, and a programme reads the disease out of it. This is how large sets of chest
 # X-rays were labelled; the labels then have the mistakes of the programme.
 
-# %% exercise 2.7.2 predict Upside down
+# %% exercise 2.7.2 core Upside down
 # In the chapter, pictures were turned by quarter turns, and the best possible accuracy was one half. What is the best
 # possible accuracy
 #
@@ -138,8 +138,8 @@ blank = sum(bool(x) for x in same[1]) / 6  # a quarter turn changes nothing
 
 with check("2.7.2", "Upside down") as it:
     tells = 1 - sum(bool(x) for x in same[2]) / 6
-    it.prediction("half turns", half_turn, tells + (1 - tells) / 2)
-    it.prediction("two things", two_things, 1 - blank**2 + blank**2 / 4)
+    it.close("half turns", half_turn, tells + (1 - tells) / 2)
+    it.close("two things", two_things, 1 - blank**2 + blank**2 / 4)
 
 # %% hint
 # Which of the six shapes does a half turn change? For two things: the picture can be answered if at least one of them
