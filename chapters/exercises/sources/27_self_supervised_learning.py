@@ -56,6 +56,36 @@ free = {
     "what is the next word of this page?": True,
 }
 
+# %% wrong Only text can label itself
+free = {
+    "which of five summaries of this article does an editor prefer?": False,
+    "does this sound track belong to this film?": False,
+    "which colours had this grey picture before I took them away?": False,
+    "which disease does this X-ray show?": False,
+    "do these two frames follow each other in the clip?": False,
+    "what is the next word of this page?": True,
+}
+
+# %% wrong Whatever stands in a file is free
+free = {
+    "which of five summaries of this article does an editor prefer?": True,
+    "does this sound track belong to this film?": True,
+    "which colours had this grey picture before I took them away?": True,
+    "which disease does this X-ray show?": True,
+    "do these two frames follow each other in the clip?": True,
+    "what is the next word of this page?": True,
+}
+
+# %% wrong Two modalities need a person to pair them
+free = {
+    "which of five summaries of this article does an editor prefer?": False,
+    "does this sound track belong to this film?": False,
+    "which colours had this grey picture before I took them away?": True,
+    "which disease does this X-ray show?": False,
+    "do these two frames follow each other in the clip?": True,
+    "what is the next word of this page?": True,
+}
+
 # %% check
 with check("2.7.1", "Who wrote the label?") as it:
     for (task, said), right in zip(free.items(), (0, 1, 1, 0, 1, 1)):
@@ -71,7 +101,7 @@ with check("2.7.1", "Who wrote the label?") as it:
 # a doctor's report lies next to the X-ray anyway, and a programme reads the disease out of it. This is how large sets of chest
 # X-rays were labelled; the labels then have the mistakes of the programme.
 
-# %% exercise 2.7.2 predict Upside down
+# %% exercise 2.7.2 core Upside down
 # In the chapter, pictures were turned by quarter turns, and the best possible accuracy was one half. What is the best
 # possible accuracy
 #
@@ -87,6 +117,18 @@ two_things = ...
 half_turn = 2 / 6 + 4 / 6 * 1 / 2
 two_things = (1 - (4 / 6) ** 2) + (4 / 6) ** 2 / 4
 
+# %% wrong Fewer classes do not change what a guess is worth
+half_turn = 2 / 6 + 4 / 6 / 4
+two_things = 1 - (4 / 6) ** 2 + (4 / 6) ** 2 / 4
+
+# %% wrong A second object changes nothing
+half_turn = 2 / 6 + 4 / 6 / 2
+two_things = 0.5
+
+# %% wrong Pictures that tell nothing are always wrong
+half_turn = 2 / 6
+two_things = 1 - (4 / 6) ** 2
+
 # %% check
 alone = [Scene((Thing(shape, "black", "big", 0.5, 0.5),)) for shape in SHAPES]
 clean = render(alone, 48, noise=0)
@@ -96,8 +138,8 @@ blank = sum(bool(x) for x in same[1]) / 6  # a quarter turn changes nothing
 
 with check("2.7.2", "Upside down") as it:
     tells = 1 - sum(bool(x) for x in same[2]) / 6
-    it.prediction("half turns", half_turn, tells + (1 - tells) / 2)
-    it.prediction("two things", two_things, 1 - blank**2 + blank**2 / 4)
+    it.close("half turns", half_turn, tells + (1 - tells) / 2)
+    it.close("two things", two_things, 1 - blank**2 + blank**2 / 4)
 
 # %% hint
 # Which of the six shapes does a half turn change? For two things: the picture can be answered if at least one of them
@@ -137,6 +179,39 @@ def in_pieces(a, b, scale, bias, size):
             total = total - F.logsigmoid(z * scores).sum()
     return total / len(a)
 
+
+# %% wrong Every block has its own pairs on the diagonal
+def in_pieces(a, b, scale, bias, size):
+    total = 0.0
+    for i in range(0, len(a), size):
+        for j in range(0, len(b), size):
+            scores = scale * a[i:i + size] @ b[j:j + size].T + bias
+            z = -torch.ones_like(scores)
+            z.fill_diagonal_(1)
+            total = total - F.logsigmoid(z * scores).sum()
+    return total / len(a)
+
+# %% wrong Only negatives count outside the first block
+def in_pieces(a, b, scale, bias, size):
+    total = 0.0
+    for i in range(0, len(a), size):
+        for j in range(0, len(b), size):
+            scores = scale * a[i:i + size] @ b[j:j + size].T + bias
+            z = -torch.ones_like(scores)
+            z += 2 * torch.eye(len(z)) if i == j == 0 else 0
+            total = total - F.logsigmoid(z * scores).sum()
+    return total / len(a)
+
+# %% wrong The mean is over all pairs
+def in_pieces(a, b, scale, bias, size):
+    total = 0.0
+    for i in range(0, len(a), size):
+        for j in range(0, len(b), size):
+            scores = scale * a[i:i + size] @ b[j:j + size].T + bias
+            z = -torch.ones_like(scores)
+            z += 2 * torch.eye(len(z)) if i == j else 0
+            total = total - F.logsigmoid(z * scores).sum()
+    return total / len(a) ** 2
 
 # %% check
 with check("2.7.3", "The sigmoid loss in pieces") as it:
@@ -183,6 +258,33 @@ def forgiving(a, b, scale, ids):
     return (F.cross_entropy(scores, truth)
             + F.cross_entropy(scores.T, truth)) / 2
 
+
+# %% wrong The own pair is a double as well
+def forgiving(a, b, scale, ids):
+    scores = scale * a @ b.T
+    doubles = (ids[:, None] == ids).all(-1)
+    scores = scores.masked_fill(doubles, -torch.inf)
+    truth = torch.arange(len(a))
+    return (F.cross_entropy(scores, truth)
+            + F.cross_entropy(scores.T, truth)) / 2
+
+# %% wrong A score of zero does not compete
+def forgiving(a, b, scale, ids):
+    scores = scale * a @ b.T
+    doubles = (ids[:, None] == ids).all(-1) & ~torch.eye(len(a)).bool()
+    scores = scores.masked_fill(doubles, 0)
+    truth = torch.arange(len(a))
+    return (F.cross_entropy(scores, truth)
+            + F.cross_entropy(scores.T, truth)) / 2
+
+# %% wrong Doubles are counted as right by lowering them a little
+def forgiving(a, b, scale, ids):
+    scores = scale * a @ b.T
+    doubles = (ids[:, None] == ids).all(-1) & ~torch.eye(len(a)).bool()
+    scores = scores - doubles.float()
+    truth = torch.arange(len(a))
+    return (F.cross_entropy(scores, truth)
+            + F.cross_entropy(scores.T, truth)) / 2
 
 # %% check
 with check("2.7.4", "Forgive the doubles") as it:
@@ -235,6 +337,48 @@ def where(text):
     ]
 
 
+# %% wrong The relation is the same from both sides
+def where(text):
+    facts = parse(text)
+    opposite = {"left of": "right of", "right of": "left of",
+                "above": "below", "below": "above"}
+    shapes = [thing.shape for thing in facts.things]
+    if facts.relation is None or shapes[0] == shapes[1] or None in shapes:
+        return []
+    first, second = shapes
+    return [
+        (f"where is the {first}", f"{facts.relation} the {second}"),
+        (f"where is the {second}", f"{facts.relation} the {first}"),
+    ]
+
+# %% wrong Two objects of one shape can be asked for
+def where(text):
+    facts = parse(text)
+    opposite = {"left of": "right of", "right of": "left of",
+                "above": "below", "below": "above"}
+    shapes = [thing.shape for thing in facts.things]
+    if facts.relation is None or None in shapes:
+        return []
+    first, second = shapes
+    return [
+        (f"where is the {first}", f"{facts.relation} the {second}"),
+        (f"where is the {second}", f"{opposite[facts.relation]} the {first}"),
+    ]
+
+# %% wrong An object without a shape has a name
+def where(text):
+    facts = parse(text)
+    opposite = {"left of": "right of", "right of": "left of",
+                "above": "below", "below": "above"}
+    shapes = [thing.shape for thing in facts.things]
+    if facts.relation is None or shapes[0] == shapes[1]:
+        return []
+    first, second = shapes
+    return [
+        (f"where is the {first}", f"{facts.relation} the {second}"),
+        (f"where is the {second}", f"{opposite[facts.relation]} the {first}"),
+    ]
+
 # %% check
 with check("2.7.5", "Where is it?") as it:
     it.equal("two shapes", where("a big red circle above a small blue star"),
@@ -276,6 +420,18 @@ def word_scores(ids):
     return (ids[:, None] == ids).float().sum(-1)
 
 
+# %% wrong A hard negative is as different as possible
+def word_scores(ids):
+    return (ids[:, None] != ids).float().sum(-1)
+
+# %% wrong The first word decides
+def word_scores(ids):
+    return (ids[:, None, 0] == ids[:, 0]).float()
+
+# %% wrong Only the colour counts
+def word_scores(ids):
+    return (ids[:, None, 2] == ids[:, 2]).float()
+
 # %% check
 with check("2.7.6", "Hard negatives without a model") as it:
     texts = [describe(s) for s in sample_scenes(256, 0, (1,), "all")]
@@ -298,3 +454,72 @@ with check("2.7.6", "Hard negatives without a model") as it:
 # %% remark
 # Negatives by words are cheap and even, each kind of word its share. The model's own are those that *this* model can't tell yet, so they
 # change as it learns. And sentences that share all words but one can still be both true ("a big thing", "a red thing"). Then the hardest negatives are false ones.
+
+
+# %% exercise 2.7.7 core Two windows of a photograph
+# `first` and `second` hold the features of two windows of each of the 42 photographs of the package, from MobileNetV2. Compute
+# for each first window the place of the largest *cosine* among all second ones, and the share of the photographs that find
+# themselves. Removing the mean of each side comes first: the features are all positive, so all cosines are large.
+
+# %% shared
+from mmbook import samples
+from mmbook.pretrained import PretrainedImageEncoder
+
+photos = samples.photographs(256)
+windows = torch.stack([photos.pixels(n) for n in range(42)]) / 255
+encoder = PretrainedImageEncoder.from_pretrained("mmbook/mobilenet-v2")
+with torch.no_grad():
+    first, second = (encoder(windows[..., c:c + 128, c:c + 128]).pooled()
+                     for c in (0, 128))
+
+# %% stub
+def found(a, b):
+    """Places (n,) of the nearest of b, and the share of right ones."""
+    a, b = ..., ...  # without their means, of length one
+    nearest = ...
+    return nearest, ...
+
+
+# %% solution
+def found(a, b):
+    """Places (n,) of the nearest of b, and the share of right ones."""
+    a, b = (F.normalize(x - x.mean(0), dim=-1) for x in (a, b))
+    nearest = (a @ b.T).argmax(1)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
+
+
+# %% wrong The scalar product is the cosine
+def found(a, b):
+    a, b = a - a.mean(0), b - b.mean(0)
+    nearest = (a @ b.T).argmax(1)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
+
+
+# %% wrong The mean does not matter
+def found(a, b):
+    a, b = (F.normalize(x, dim=-1) for x in (a, b))
+    nearest = (a @ b.T).argmax(1)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
+
+
+# %% wrong Columns and rows are the same question
+def found(a, b):
+    a, b = (F.normalize(x - x.mean(0), dim=-1) for x in (a, b))
+    nearest = (a @ b.T).argmax(0)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
+
+
+# %% check
+with check("2.7.7", "Two windows of a photograph") as it:
+    nearest, share = found(first, second)
+    x, y = (F.normalize(z - z.mean(0), dim=-1) for z in (first, second))
+    best = (x @ y.T).argmax(1)
+    it.equal("the nearest windows", nearest if nearest is ... else nearest.tolist(), best.tolist(),
+             hint="A cosine is a scalar product of vectors of length one.")
+    it.close("the share", share, (best == torch.arange(42)).float().mean().item())
+
+# %% hint
+# Subtract `x.mean(0)` from each side, then `F.normalize`. Rows of the matrix are the first windows.
+
+# %% remark
+# The two windows do not overlap, so nothing but what both corners share can lead to the partner.
