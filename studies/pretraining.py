@@ -72,7 +72,10 @@ def pretrained(arm: str, rate: float, seed: int, quick: bool, steps=STEPS) -> tu
         return state, [(int(s), v) for s, v in state.pop("curve").tolist()]
     seed_everything(seed)
     model, steps = OBJECTIVES[arm](), 8 if quick else steps
-    curve = [(0, 0.0)] if arm == NOTHING else learn(model, rate, steps)
+    marks = range(steps // 8, steps + 1, steps // 8)
+    curve = [(at, 0.0) for at in marks]
+    if arm != NOTHING:
+        curve = learn(model, rate, steps)
     state = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
     if not quick:
         FOLDER.mkdir(parents=True, exist_ok=True)
