@@ -94,6 +94,8 @@ def test_names_lead_to_their_listing_and_nonsense_to_nothing(open_page):
 def test_a_card_opens_by_pointer_and_keyboard_and_moves_nothing(open_page):
     page = open_page(FUSION)
     link, card = page.locator("a.term-link").nth(2), page.locator("#term-card")
+    link.scroll_into_view_if_needed()  # pictures nearby load, and lines may round
+    page.wait_for_load_state("networkidle")
     height = page.evaluate("document.documentElement.scrollHeight")
     link.hover()
     card.wait_for(state="visible")
