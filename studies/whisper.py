@@ -4,12 +4,13 @@ Nothing is trained. Whisper tiny.en (Radford et al. 2022, 38 million parameters)
 
 - 32 sentences that one woman reads (LJ Speech), also with white noise 10 dB below the
   speech and as loud as the speech;
-- 60 spoken digits of six men (Free Spoken Digit Dataset), one by one and the ten digits
-  of a man in a row, with pauses of a fifth of a second;
+- 60 spoken digits of six men (Free Spoken Digit Dataset): one by one; one by one after a
+  second of silence; and the ten digits of a man in a row, with pauses of a fifth of a
+  second, from zero to nine and in three random orders;
 - 30 sentences about scenes, spoken by the book's synthesiser in 30 voices.
 
 Before words are counted, capital letters and signs are removed and numbers are written
-as words (1815 as a year). Each condition is asked in three disjoint thirds, which the runner calls seeds.
+as words (1815 as a year; among digits, digit by digit). Each condition is asked in three disjoint thirds, which the runner calls seeds.
 The decoder is greedy. Of one sentence the attention of the decoder to the tokens of the
 encoder is stored, the mean over the heads of its last two layers.
 
@@ -21,6 +22,7 @@ needs ``ljspeech32`` in the first folder and ``whisper-tiny.en`` in the second.
 from __future__ import annotations
 
 import os
+import random
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -152,24 +154,29 @@ def sentences(run: Run) -> list[tuple[str, Tensor, str]]:
 
 
 def digits(run: Run) -> list[tuple[str, Tensor, str]]:
-    """Digits of two of the six men, one by one or in a row, made equally loud."""
-    data = samples.digits(RATE)
+    """Digits of two of the six men, made equally loud: one by one or in rows."""
+    data, given = samples.digits(RATE), run.condition.values
     items = [data[number] for number in range(len(data))]
     men = sorted({item["speaker"] for item in items})[run.seed :: 3]
-    found = []
+    found, rng = [], random.Random(run.seed)
     for man in men:
         own = sorted(
             (i for i in items if i["speaker"] == man), key=lambda i: i["label"]
         )
         waves = [0.5 * item["audio"] / item["audio"].abs().max() for item in own]
-        if run.condition.values.get("row"):
-            pause = torch.zeros(RATE // 5)
-            row = torch.cat([part for wave in waves for part in (pause, wave)])
-            found.append((man, row, " ".join(DIGITS)))
-        else:
+        if "rows" not in given:
+            before = torch.zeros(int(given.get("silence", 0) * RATE))
             found += [
-                (man, x, DIGITS[i["label"]]) for x, i in zip(waves, own, strict=True)
+                (man, torch.cat([before, wave]), DIGITS[item["label"]])
+                for wave, item in zip(waves, own, strict=True)
             ]
+        pause = torch.zeros(RATE // 5)
+        for _ in range(given.get("rows", 0)):
+            order = list(range(10))
+            if given["shuffled"]:
+                rng.shuffle(order)
+            row = torch.cat([part for k in order for part in (pause, waves[k])])
+            found.append((man, row, " ".join(DIGITS[k] for k in order)))
     return found
 
 
@@ -186,7 +193,9 @@ def test(run: Run, state: dict, heard: Heard) -> dict:
     rows, changes, total = [], 0, 0
     for name, wave, said in globals()[run["heard"]](run):
         text, *_ = write_down(heard, wave)
-        wrong = edit_distance(counted(text), counted(said))
+        heard_digits = run["heard"] == "digits"  # then 12 is one two, not twelve
+        written = re.sub(r"([0-9])", r"\1 ", text) if heard_digits else text
+        wrong = edit_distance(counted(written), counted(said))
         changes, total = changes + wrong, total + len(counted(said))
         rows.append([name, said, text, wrong])
     found = {
@@ -229,7 +238,15 @@ DESIGN = Design(
     conditions=[
         Condition(READ, {"heard": "sentences"}),
         Condition("digits, one by one", {"heard": "digits"}),
-        Condition("digits, ten in a row", {"heard": "digits", "row": True}),
+        Condition("digits, after 1 s of silence", {"heard": "digits", "silence": 1}),
+        Condition(
+            "digits, in a row from zero to nine",
+            {"heard": "digits", "rows": 1, "shuffled": False},
+        ),
+        Condition(
+            "digits, in a row, random order",
+            {"heard": "digits", "rows": 3, "shuffled": True},
+        ),
         Condition("the book's voices", {"heard": "scenes"}),
         Condition(
             "read sentences, noise of 10 dB",
