@@ -54,7 +54,11 @@ def test_the_pretext_models_are_those_of_their_card_and_share_an_encoder():
         begins = "encoder."
         encoder = ConvImageEncoder(64, 24, channels=(16, 32))
         encoder.load_state_dict(
-            {k.removeprefix(begins): v for k, v in state.items() if k.startswith(begins)}
+            {
+                k.removeprefix(begins): v
+                for k, v in state.items()
+                if k.startswith(begins)
+            }
         )
 
 

@@ -90,44 +90,44 @@ free = {
 with check("2.7.1", "Who wrote the label?") as it:
     for (task, said), right in zip(free.items(), (0, 1, 1, 0, 1, 1)):
         it.equal(task, said, bool(right),
-                 hint="Could a programme make the label from the data?")
+                 hint="Could a program make the label from the data?")
 
 # %% hint
-# Ask for each: with a million examples in a folder and nobody to help me, could I write the programme that makes
+# Ask for each: with a million examples in a folder and nobody to help you, could you write the program that makes
 # the labels?
 
 # %% remark
-# The sound and the film are a pair from two modalities, like picture and caption. The disease could become free, too: if
-# a doctor's report lies next to the X-ray anyway, and a programme reads the disease out of it. This is how large sets of chest
-# X-rays were labelled; the labels then have the mistakes of the programme.
+# The sound and the film are a pair from two modalities, like picture and caption. The disease could become free, too, if
+# a doctor's report lies beside the X-ray anyway and a program extracts the disease from it. Large sets of chest
+# X-rays such as [ChestX-ray14](https://arxiv.org/abs/1705.02315) were labelled in this way; the labels then contain the mistakes of the program.
 
-# %% exercise 2.7.2 core Upside down
-# In the chapter, pictures were turned by quarter turns, and the best possible accuracy was one half. What is the best
+# %% exercise 2.7.2 predict Upside down
+# *Write both answers down before you run anything.* In the chapter, pictures were turned by quarter turns, and the best possible accuracy was one half. What is the best
 # possible accuracy
 #
 # - if a picture is either left as it is or turned *by 180 degrees*, two classes, equally likely?
-# - with the four quarter turns of the chapter, but with *two* things in each picture, whose shapes are drawn
+# - with the four quarter turns of the chapter, but with *two* objects in each picture, whose shapes are drawn
 #   independently of each other?
 
 # %% stub
 half_turn = ...  # between 0 and 1
-two_things = ...
+two_objects = ...
 
 # %% solution
 half_turn = 2 / 6 + 4 / 6 * 1 / 2
-two_things = (1 - (4 / 6) ** 2) + (4 / 6) ** 2 / 4
+two_objects = (1 - (4 / 6) ** 2) + (4 / 6) ** 2 / 4
 
 # %% wrong Fewer classes do not change what a guess is worth
 half_turn = 2 / 6 + 4 / 6 / 4
-two_things = 1 - (4 / 6) ** 2 + (4 / 6) ** 2 / 4
+two_objects = 1 - (4 / 6) ** 2 + (4 / 6) ** 2 / 4
 
 # %% wrong A second object changes nothing
 half_turn = 2 / 6 + 4 / 6 / 2
-two_things = 0.5
+two_objects = 0.5
 
 # %% wrong Pictures that tell nothing are always wrong
 half_turn = 2 / 6
-two_things = 1 - (4 / 6) ** 2
+two_objects = 1 - (4 / 6) ** 2
 
 # %% check
 alone = [Scene((Thing(shape, "black", "big", 0.5, 0.5),)) for shape in SHAPES]
@@ -139,21 +139,21 @@ blank = sum(bool(x) for x in same[1]) / 6  # a quarter turn changes nothing
 with check("2.7.2", "Upside down") as it:
     tells = 1 - sum(bool(x) for x in same[2]) / 6
     it.close("half turns", half_turn, tells + (1 - tells) / 2)
-    it.close("two things", two_things, 1 - blank**2 + blank**2 / 4)
+    it.close("two objects", two_objects, 1 - blank**2 + blank**2 / 4)
 
 # %% hint
-# Which of the six shapes does a half turn change? For two things: the picture can be answered if at least one of them
+# Which of the six shapes does a half turn change? For two objects: the picture can be answered if at least one of them
 # tells; the chance that neither does is a product.
 
 # %% remark
-# Half turns change triangles and stars, the same two. But guessing is worth more with two classes, so the accuracy
-# is higher although the task tells less. Compare accuracies only with their own chance. With two things in the picture more of the labels
-# are answerable: the same pretext task becomes better by richer data. (That both come
-# out at two thirds is a coincidence.)
+# Half turns change triangles and stars, the same two. But a guess among two classes is right more often, so the
+# accuracy is higher although the share of pictures that can be answered is the same. Compare an accuracy only with its own chance
+# level. With two objects in the picture, more of the labels can be answered: richer data make the same pretext task
+# more useful. (That both answers are two thirds is a coincidence.)
 
 # %% exercise 2.7.3 core The sigmoid loss in pieces
 # A batch of 4096 has nearly 17 million pairs. InfoNCE needs a whole row for its softmax. The sigmoid loss
-# doesn't: compute it so that never more than `size` × `size` scores exist at a time, and get the same number.
+# doesn't: compute it so that never more than `size` × `size` scores exist at a time, with the same result.
 
 # %% stub
 def in_pieces(a, b, scale, bias, size):
@@ -228,13 +228,13 @@ with check("2.7.3", "The sigmoid loss in pieces") as it:
 # at the end.
 
 # %% remark
-# On many machines, each keeps its pictures and passes its captions round: after as many steps as there are machines all pairs have met,
-# and nobody ever held the whole table. InfoNCE can be cut as well, but each row's sum must be collected from all
-# machines before the first logarithm.
+# With several devices, each keeps its pictures and passes its captions on to the next one. After as many steps as
+# there are devices all pairs have met, and no device has held the whole matrix; SigLIP is trained in this way. InfoNCE can be cut as well, but
+# the sum of each row must be collected from all devices before its logarithm is taken.
 
 # %% exercise 2.7.4 core Forgive the doubles
-# In the chapter, two pictures with the same caption were false negatives, and the loss had a floor above zero. Write the InfoNCE that
-# leaves them out: in each row and each column, the scores of *other* rows with the same caption don't take part.
+# In the chapter, two pictures with the same caption were false negatives, and the loss had a floor above zero. Write the InfoNCE loss that
+# leaves them out: in each row and each column, the scores of *other* pairs with the same caption do not take part.
 
 # %% stub
 def forgiving(a, b, scale, ids):
@@ -295,118 +295,101 @@ with check("2.7.4", "Forgive the doubles") as it:
     got = [x if x is ... else float(x) for x in got]
     it.close("all captions different: InfoNCE", got[0],
              contrastive(a, b, 5.0).item())
-    it.true("doubles forgiven: less", got[1] is not ... and got[1] < got[0])
+    s, wanted = 5.0 * a @ b.T, 0.0
+    for i in range(8):  # the own pair, and all with another caption
+        rest = [j for j in range(8) if j == i or double[j] != double[i]]
+        wanted += (s[i, rest].logsumexp(0) + s[rest, i].logsumexp(0)
+                   - 2 * s[i, i]).item() / 16
+    it.close("other pairs with the same caption take no part", got[1], wanted)
     knows = F.one_hot(double[:, 0]).float()
     best = forgiving(knows, knows, 100.0, double)
     it.close("the floor is zero", best if best is ... else float(best), 0.0)
 
 # %% hint
-# What has the score $-\infty$ has the probability zero: it doesn't compete. The diagonal must stay.
+# A score of $-\infty$ has the probability zero, so it takes no part. The diagonal must stay.
 
 # %% remark
-# On real captions "the same" is rarely exact: "a dog runs" and "a running dog". Some work with soft labels, which take the similarity of
-# two captions as given by a language model. Nothing is free: whoever forgives too much has no hard negatives any more.
+# Real captions are rarely exactly the same: "a dog runs" and "a running dog". One can replace the labels by soft ones, which follow the
+# similarity of two captions. There is a price: a loss that leaves out too much has no hard negatives any more.
 
-# %% exercise 2.7.5 core Where is it?
-# Make questions about places out of sentences. From "a big red circle above a small blue star" follow
-# `("where is the circle", "above the star")` and `("where is the star", "below the circle")`. If the two shapes are the
-# same, or the sentence says no relation, there is no such question: give an empty list.
+# %% exercise 2.7.5 core Two windows of a photograph
+# `first` and `second` hold the features of two windows of each of the 42 photographs of the package, from MobileNetV2. Compute
+# for each first window the position of the second window with the largest *cosine*, and the share of the photographs whose two windows find
+# each other in this way. First subtract the mean of each side: no feature is negative, so without this step no cosine is negative, even between photographs that have nothing in common.
+
+# %% shared
+from mmbook import samples
+from mmbook.pretrained import PretrainedImageEncoder
+
+photos = samples.photographs(256)
+windows = torch.stack([photos.pixels(n) for n in range(42)]) / 255
+encoder = PretrainedImageEncoder.from_pretrained("mmbook/mobilenet-v2")
+with torch.no_grad():
+    first, second = (encoder(windows[..., c:c + 128, c:c + 128]).pooled()
+                     for c in (0, 128))
 
 # %% stub
-def where(text):
-    """Questions about the place of a thing, with their answers."""
-    facts = parse(text)
-    opposite = {"left of": "right of", "right of": "left of",
-                "above": "below", "below": "above"}
-    return ...
+def found(a, b):
+    """Positions (n,) of the nearest of b, and the share of right ones."""
+    a, b = ..., ...  # without their means, of length one
+    nearest = ...
+    return nearest, ...
 
 
 # %% solution
-def where(text):
-    """Questions about the place of a thing, with their answers."""
-    facts = parse(text)
-    opposite = {"left of": "right of", "right of": "left of",
-                "above": "below", "below": "above"}
-    shapes = [thing.shape for thing in facts.things]
-    if facts.relation is None or shapes[0] == shapes[1] or None in shapes:
-        return []
-    first, second = shapes
-    return [
-        (f"where is the {first}", f"{facts.relation} the {second}"),
-        (f"where is the {second}", f"{opposite[facts.relation]} the {first}"),
-    ]
+def found(a, b):
+    """Positions (n,) of the nearest of b, and the share of right ones."""
+    a, b = (F.normalize(x - x.mean(0), dim=-1) for x in (a, b))
+    nearest = (a @ b.T).argmax(1)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
 
 
-# %% wrong The relation is the same from both sides
-def where(text):
-    facts = parse(text)
-    opposite = {"left of": "right of", "right of": "left of",
-                "above": "below", "below": "above"}
-    shapes = [thing.shape for thing in facts.things]
-    if facts.relation is None or shapes[0] == shapes[1] or None in shapes:
-        return []
-    first, second = shapes
-    return [
-        (f"where is the {first}", f"{facts.relation} the {second}"),
-        (f"where is the {second}", f"{facts.relation} the {first}"),
-    ]
+# %% wrong The scalar product is the cosine
+def found(a, b):
+    a, b = a - a.mean(0), b - b.mean(0)
+    nearest = (a @ b.T).argmax(1)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
 
-# %% wrong Two objects of one shape can be asked for
-def where(text):
-    facts = parse(text)
-    opposite = {"left of": "right of", "right of": "left of",
-                "above": "below", "below": "above"}
-    shapes = [thing.shape for thing in facts.things]
-    if facts.relation is None or None in shapes:
-        return []
-    first, second = shapes
-    return [
-        (f"where is the {first}", f"{facts.relation} the {second}"),
-        (f"where is the {second}", f"{opposite[facts.relation]} the {first}"),
-    ]
 
-# %% wrong An object without a shape has a name
-def where(text):
-    facts = parse(text)
-    opposite = {"left of": "right of", "right of": "left of",
-                "above": "below", "below": "above"}
-    shapes = [thing.shape for thing in facts.things]
-    if facts.relation is None or shapes[0] == shapes[1]:
-        return []
-    first, second = shapes
-    return [
-        (f"where is the {first}", f"{facts.relation} the {second}"),
-        (f"where is the {second}", f"{opposite[facts.relation]} the {first}"),
-    ]
+# %% wrong The mean does not matter
+def found(a, b):
+    a, b = (F.normalize(x, dim=-1) for x in (a, b))
+    nearest = (a @ b.T).argmax(1)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
+
+
+# %% wrong Columns and rows are the same question
+def found(a, b):
+    a, b = (F.normalize(x - x.mean(0), dim=-1) for x in (a, b))
+    nearest = (a @ b.T).argmax(0)
+    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
+
 
 # %% check
-with check("2.7.5", "Where is it?") as it:
-    it.equal("two shapes", where("a big red circle above a small blue star"),
-             [("where is the circle", "above the star"),
-              ("where is the star", "below the circle")])
-    it.equal("the relation first",
-             where("left of a red ring there is a black cross"),
-             [("where is the cross", "left of the ring"),
-              ("where is the ring", "right of the cross")])
-    it.equal("two stars", where("a red star below a green star"), [])
-    it.equal("one thing", where("a big red circle"), [])
-    it.equal("a thing without a shape", where("a thing above a ring"), [])
+with check("2.7.5", "Two windows of a photograph") as it:
+    nearest, share = found(first, second)
+    x, y = (F.normalize(z - z.mean(0), dim=-1) for z in (first, second))
+    best = (x @ y.T).argmax(1)
+    it.equal("the nearest windows",
+             nearest if nearest is ... else nearest.tolist(), best.tolist(),
+             hint="A cosine is a scalar product of vectors of length one.")
+    it.close("the share", share,
+             (best == torch.arange(42)).float().mean().item())
 
 # %% hint
-# `facts.relation` says how the first thing lies to the second one; it is `None` if the sentence says none. `thing.shape` is
-# `None` for "a thing".
+# Subtract `x.mean(0)` from each side, then `F.normalize`. Rows of the matrix are the first windows.
 
 # %% remark
-# The parser already knows that "left of A there is B" is about B first. Free text of the web has no such parser; there a language model writes
-# the questions, and a part of them is wrong.
+# About half of the photographs find their partner; chance is one in 42. The two windows do not overlap, so only what both
+# corners have in common, such as the place, the light or parts of one large object, can lead to the partner.
 
 # %% exercise 2.7.6 open Hard negatives without a model
-# The chapter found hard negatives with a trained contrastive model. At the start there is none. Write scores that
-# need nothing but the captions' words, `ids` (B, L), so that `hard_negatives` picks wrong captions which are nearly right. The check wants
-# three or more of four words the same in nearly every row.
+# The chapter found hard negatives with a trained contrastive model. At the beginning of a training there is none. Write scores that
+# use nothing but the words of the captions, `ids` (B, L), so that `hard_negatives` picks wrong captions that are nearly right. The check wants
+# exactly one wrong word in nearly every row.
 #
-# Then go on by yourself: build your negatives into `TrueOrFalse` of the chapter. Does the matching model learn shapes? What if you mix hard and random ones,
-# half and half?
+# Then go on by yourself: make the chapter's table "How often the wrong caption differs in each word" for your scores. How could you
+# make them change each of the three words equally often?
 
 # %% stub
 def word_scores(ids):
@@ -438,7 +421,7 @@ with check("2.7.6", "Hard negatives without a model") as it:
     ids = torch.tensor(tokenizer(texts)["input_ids"])
     same = (ids[:, None] == ids).all(-1)
     scores = word_scores(ids)
-    it.equal("the shape", scores if scores is ... else tuple(scores.shape),
+    it.equal("the size of the matrix", scores if scores is ... else tuple(scores.shape),
              (256, 256))
     if scores is not ...:
         chosen = ids[hard_negatives(scores, same)]
@@ -452,74 +435,6 @@ with check("2.7.6", "Hard negatives without a model") as it:
 # `ids[:, None] == ids` compares each row with each, word by word: (B, B, L).
 
 # %% remark
-# Negatives by words are cheap and even, each kind of word its share. The model's own are those that *this* model can't tell yet, so they
-# change as it learns. And sentences that share all words but one can still be both true ("a big thing", "a red thing"). Then the hardest negatives are false ones.
-
-
-# %% exercise 2.7.7 core Two windows of a photograph
-# `first` and `second` hold the features of two windows of each of the 42 photographs of the package, from MobileNetV2. Compute
-# for each first window the place of the largest *cosine* among all second ones, and the share of the photographs that find
-# themselves. Removing the mean of each side comes first: the features are all positive, so all cosines are large.
-
-# %% shared
-from mmbook import samples
-from mmbook.pretrained import PretrainedImageEncoder
-
-photos = samples.photographs(256)
-windows = torch.stack([photos.pixels(n) for n in range(42)]) / 255
-encoder = PretrainedImageEncoder.from_pretrained("mmbook/mobilenet-v2")
-with torch.no_grad():
-    first, second = (encoder(windows[..., c:c + 128, c:c + 128]).pooled()
-                     for c in (0, 128))
-
-# %% stub
-def found(a, b):
-    """Places (n,) of the nearest of b, and the share of right ones."""
-    a, b = ..., ...  # without their means, of length one
-    nearest = ...
-    return nearest, ...
-
-
-# %% solution
-def found(a, b):
-    """Places (n,) of the nearest of b, and the share of right ones."""
-    a, b = (F.normalize(x - x.mean(0), dim=-1) for x in (a, b))
-    nearest = (a @ b.T).argmax(1)
-    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
-
-
-# %% wrong The scalar product is the cosine
-def found(a, b):
-    a, b = a - a.mean(0), b - b.mean(0)
-    nearest = (a @ b.T).argmax(1)
-    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
-
-
-# %% wrong The mean does not matter
-def found(a, b):
-    a, b = (F.normalize(x, dim=-1) for x in (a, b))
-    nearest = (a @ b.T).argmax(1)
-    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
-
-
-# %% wrong Columns and rows are the same question
-def found(a, b):
-    a, b = (F.normalize(x - x.mean(0), dim=-1) for x in (a, b))
-    nearest = (a @ b.T).argmax(0)
-    return nearest, (nearest == torch.arange(len(a))).float().mean().item()
-
-
-# %% check
-with check("2.7.7", "Two windows of a photograph") as it:
-    nearest, share = found(first, second)
-    x, y = (F.normalize(z - z.mean(0), dim=-1) for z in (first, second))
-    best = (x @ y.T).argmax(1)
-    it.equal("the nearest windows", nearest if nearest is ... else nearest.tolist(), best.tolist(),
-             hint="A cosine is a scalar product of vectors of length one.")
-    it.close("the share", share, (best == torch.arange(42)).float().mean().item())
-
-# %% hint
-# Subtract `x.mean(0)` from each side, then `F.normalize`. Rows of the matrix are the first windows.
-
-# %% remark
-# The two windows do not overlap, so nothing but what both corners share can lead to the partner.
+# Negatives chosen by words need no model. The model's own are those that *this* model cannot tell apart yet, so they
+# change as it learns. On real data, two captions that differ in one word can both be true of a picture ("a small dog", "a brown
+# dog"): then the hardest negatives are false negatives.
