@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 import mmbook
 from mmbook.data import Collate
-from mmbook.encoders import ConvAudioEncoder
-from mmbook.saving import Configured
+from mmbook.encoders import ConvAudioEncoder, ConvImageEncoder
+from mmbook.saving import Configured, find_folder
 from mmbook.weights import making, texts
 from mmbook.weights.__main__ import _ABOUT
 from mmbook.world import HELD_OUT, parse, sample_moving_scenes, sample_voices, speak
 
 PARTS = sorted((Path(mmbook.__file__).parent / "weights").glob("scene-*"))
+PRETEXTS = "masked words", "masked patches", "two views", "InfoNCE", "captioning"
 
 
 @pytest.mark.parametrize("folder", PARTS, ids=lambda folder: folder.name)
@@ -32,6 +34,32 @@ def test_every_part_is_made_by_the_script():
         making.AUDIO_ENCODER,
     }
     assert {folder.name for folder in PARTS} == made == set(_ABOUT)
+
+
+def test_the_pretext_models_are_those_of_their_card_and_share_an_encoder():
+    folder = find_folder("mmbook/pretext-models", needs="model.safetensors")
+    file = folder / "model.safetensors"
+    assert file.stat().st_size < 1.5e6
+    stored = load_file(file)
+    models = {}
+    for key, value in stored.items():
+        name, part = key.split(".", 1)
+        models.setdefault(name, {})[part] = value
+    assert set(models) == set(PRETEXTS)
+    for name, state in models.items():
+        floats = [v for v in state.values() if v.is_floating_point()]
+        assert all(v.dtype == torch.half and v.isfinite().all() for v in floats)
+        count = sum(v.numel() for v in floats)
+        assert f"| {name} | {count:,} values |" in (folder / "README.md").read_text()
+        begins = "encoder."
+        encoder = ConvImageEncoder(64, 24, channels=(16, 32))
+        encoder.load_state_dict(
+            {
+                k.removeprefix(begins): v
+                for k, v in state.items()
+                if k.startswith(begins)
+            }
+        )
 
 
 def test_dictations_are_what_is_said():

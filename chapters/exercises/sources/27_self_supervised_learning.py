@@ -90,19 +90,19 @@ free = {
 with check("2.7.1", "Who wrote the label?") as it:
     for (task, said), right in zip(free.items(), (0, 1, 1, 0, 1, 1)):
         it.equal(task, said, bool(right),
-                 hint="Could a programme make the label from the data?")
+                 hint="Could a program make the label from the data?")
 
 # %% hint
-# Ask for each: with a million examples in a folder and nobody to help me, could I write the programme that makes
+# Ask for each: with a million examples in a folder and nobody to help you, could you write the program that makes
 # the labels?
 
 # %% remark
-# The sound and the film are a pair from two modalities, like picture and caption. The disease could become free, too: if
-# a doctor's report lies next to the X-ray anyway, and a programme reads the disease out of it. This is how large sets of chest
-# X-rays were labelled; the labels then have the mistakes of the programme.
+# The sound and the film are a pair from two modalities, like picture and caption. The disease could become free, too, if
+# a doctor's report lies beside the X-ray anyway and a program extracts the disease from it. Large sets of chest
+# X-rays such as [ChestX-ray14](https://arxiv.org/abs/1705.02315) were labelled in this way; the labels then contain the mistakes of the program.
 
 # %% exercise 2.7.2 predict Upside down
-# In the chapter, pictures were turned by quarter turns, and the best possible accuracy was one half. What is the best
+# *Write both answers down before you run anything.* In the chapter, pictures were turned by quarter turns, and the best possible accuracy was one half. What is the best
 # possible accuracy
 #
 # - if a picture is either left as it is or turned *by 180 degrees*, two classes, equally likely?
@@ -146,13 +146,14 @@ with check("2.7.2", "Upside down") as it:
 # tells; the chance that neither does is a product.
 
 # %% remark
-# Half turns change triangles and stars, the same two. But guessing is worth more with two classes, so the accuracy
-# is higher although the task tells less. Compare accuracies only with their own chance. With two objects in the picture more of the labels
-# can be known, so the same pretext task teaches more from richer data. (That both are two thirds is a coincidence.)
+# Half turns change triangles and stars, the same two. But a guess among two classes is right more often, so the
+# accuracy is higher although the share of pictures that can be answered is the same. Compare an accuracy only with its own chance
+# level. With two objects in the picture, more of the labels can be answered: richer data make the same pretext task
+# more useful. (That both answers are two thirds is a coincidence.)
 
 # %% exercise 2.7.3 core The sigmoid loss in pieces
 # A batch of 4096 has nearly 17 million pairs. InfoNCE needs a whole row for its softmax. The sigmoid loss
-# doesn't: compute it so that never more than `size` × `size` scores exist at a time, and get the same number.
+# doesn't: compute it so that never more than `size` × `size` scores exist at a time, with the same result.
 
 # %% stub
 def in_pieces(a, b, scale, bias, size):
@@ -227,13 +228,13 @@ with check("2.7.3", "The sigmoid loss in pieces") as it:
 # at the end.
 
 # %% remark
-# On many machines, each keeps its pictures and passes its captions round: after as many steps as there are machines all pairs have met,
-# and nobody ever held the whole table. InfoNCE can be cut as well, but each row's sum must be collected from all
-# machines before the first logarithm.
+# With several devices, each keeps its pictures and passes its captions on to the next one. After as many steps as
+# there are devices all pairs have met, and no device has held the whole matrix; SigLIP is trained in this way. InfoNCE can be cut as well, but
+# the sum of each row must be collected from all devices before its logarithm is taken.
 
 # %% exercise 2.7.4 core Forgive the doubles
-# In the chapter, two pictures with the same caption were false negatives, and the loss had a floor above zero. Write the InfoNCE that
-# leaves them out: in each row and each column, the scores of *other* rows with the same caption don't take part.
+# In the chapter, two pictures with the same caption were false negatives, and the loss had a floor above zero. Write the InfoNCE loss that
+# leaves them out: in each row and each column, the scores of *other* pairs with the same caption do not take part.
 
 # %% stub
 def forgiving(a, b, scale, ids):
@@ -294,83 +295,27 @@ with check("2.7.4", "Forgive the doubles") as it:
     got = [x if x is ... else float(x) for x in got]
     it.close("all captions different: InfoNCE", got[0],
              contrastive(a, b, 5.0).item())
-    losses = []  # of rows and columns from which the doubles are deleted
-    for scores in (5.0 * a @ b.T, 5.0 * b @ a.T):
-        for i, row in enumerate(scores):
-            stays = (double[:, 0] != double[i]) | (torch.arange(8) == i)
-            losses.append((row[stays].logsumexp(0) - row[i]).item())
-    it.close("doubles do not take part", got[1], sum(losses) / 16)
+    s, wanted = 5.0 * a @ b.T, 0.0
+    for i in range(8):  # the own pair, and all with another caption
+        rest = [j for j in range(8) if j == i or double[j] != double[i]]
+        wanted += (s[i, rest].logsumexp(0) + s[rest, i].logsumexp(0)
+                   - 2 * s[i, i]).item() / 16
+    it.close("other pairs with the same caption take no part", got[1], wanted)
     knows = F.one_hot(double[:, 0]).float()
     best = forgiving(knows, knows, 100.0, double)
     it.close("the floor is zero", best if best is ... else float(best), 0.0)
 
 # %% hint
-# What has the score $-\infty$ has the probability zero: it doesn't compete. The diagonal must stay.
+# A score of $-\infty$ has the probability zero, so it takes no part. The diagonal must stay.
 
 # %% remark
-# On real captions "the same" is rarely exact: "a dog runs" and "a running dog". Some work with soft labels, which take the similarity of
-# two captions as given by a language model. Nothing is free: whoever forgives too much has no hard negatives any more.
+# Real captions are rarely exactly the same: "a dog runs" and "a running dog". One can replace the labels by soft ones, which follow the
+# similarity of two captions. There is a price: a loss that leaves out too much has no hard negatives any more.
 
-# %% exercise 2.7.5 open Hard negatives without a model
-# The chapter found hard negatives with a trained contrastive model. At the start there is none. Write scores that
-# need nothing but the captions' words, `ids` (B, L), so that `hard_negatives` picks wrong captions which are nearly right. The check wants
-# three or more of four words the same in nearly every row.
-#
-# Then go on by yourself: build your negatives into `TrueOrFalse` of the chapter. Does the matching model learn shapes? What if you mix hard and random ones,
-# half and half?
-
-# %% stub
-def word_scores(ids):
-    """(B, B): the more alike two captions are, the higher."""
-    return ...
-
-
-# %% solution
-def word_scores(ids):
-    """(B, B): the more alike two captions are, the higher."""
-    return (ids[:, None] == ids).float().sum(-1)
-
-
-# %% wrong A hard negative is as different as possible
-def word_scores(ids):
-    return (ids[:, None] != ids).float().sum(-1)
-
-# %% wrong The first word decides
-def word_scores(ids):
-    return (ids[:, None, 0] == ids[:, 0]).float()
-
-# %% wrong Only the colour counts
-def word_scores(ids):
-    return (ids[:, None, 2] == ids[:, 2]).float()
-
-# %% check
-with check("2.7.5", "Hard negatives without a model") as it:
-    texts = [describe(s) for s in sample_scenes(256, 0, (1,), "all")]
-    ids = torch.tensor(tokenizer(texts)["input_ids"])
-    same = (ids[:, None] == ids).all(-1)
-    scores = word_scores(ids)
-    it.equal("the shape", scores if scores is ... else tuple(scores.shape),
-             (256, 256))
-    if scores is not ...:
-        chosen = ids[hard_negatives(scores, same)]
-        alike = (chosen == ids).sum(-1)
-        it.true("none of them is right", bool((alike < 4).all()))
-        it.true("three of four words are the same",
-                (alike == 3).float().mean().item() > 0.95,
-                hint="Count the places at which two rows agree.")
-
-# %% hint
-# `ids[:, None] == ids` compares each row with each, word by word: (B, B, L).
-
-# %% remark
-# Negatives by words are cheap and even, each kind of word its share. The model's own are those that *this* model can't tell yet, so they
-# change as it learns. And sentences that share all words but one can still be both true ("a big thing", "a red thing"). Then the hardest negatives are false ones.
-
-
-# %% exercise 2.7.6 core Two windows of a photograph
+# %% exercise 2.7.5 core Two windows of a photograph
 # `first` and `second` hold the features of two windows of each of the 42 photographs of the package, from MobileNetV2. Compute
-# for each first window the place of the largest *cosine* among all second ones, and the share of the photographs that find
-# themselves. Removing the mean of each side comes first: the features are all positive, so all cosines are large.
+# for each first window the position of the second window with the largest *cosine*, and the share of the photographs whose two windows find
+# each other in this way. First subtract the mean of each side: no feature is negative, so without this step no cosine is negative, even between photographs that have nothing in common.
 
 # %% shared
 from mmbook import samples
@@ -385,7 +330,7 @@ with torch.no_grad():
 
 # %% stub
 def found(a, b):
-    """Places (n,) of the nearest of b, and the share of right ones."""
+    """Positions (n,) of the nearest of b, and the share of right ones."""
     a, b = ..., ...  # without their means, of length one
     nearest = ...
     return nearest, ...
@@ -393,7 +338,7 @@ def found(a, b):
 
 # %% solution
 def found(a, b):
-    """Places (n,) of the nearest of b, and the share of right ones."""
+    """Positions (n,) of the nearest of b, and the share of right ones."""
     a, b = (F.normalize(x - x.mean(0), dim=-1) for x in (a, b))
     nearest = (a @ b.T).argmax(1)
     return nearest, (nearest == torch.arange(len(a))).float().mean().item()
@@ -421,16 +366,75 @@ def found(a, b):
 
 
 # %% check
-with check("2.7.6", "Two windows of a photograph") as it:
+with check("2.7.5", "Two windows of a photograph") as it:
     nearest, share = found(first, second)
     x, y = (F.normalize(z - z.mean(0), dim=-1) for z in (first, second))
     best = (x @ y.T).argmax(1)
-    it.equal("the nearest windows", nearest if nearest is ... else nearest.tolist(), best.tolist(),
+    it.equal("the nearest windows",
+             nearest if nearest is ... else nearest.tolist(), best.tolist(),
              hint="A cosine is a scalar product of vectors of length one.")
-    it.close("the share", share, (best == torch.arange(42)).float().mean().item())
+    it.close("the share", share,
+             (best == torch.arange(42)).float().mean().item())
 
 # %% hint
 # Subtract `x.mean(0)` from each side, then `F.normalize`. Rows of the matrix are the first windows.
 
 # %% remark
-# The two windows do not overlap, so nothing but what both corners share can lead to the partner.
+# About half of the photographs find their partner; chance is one in 42. The two windows do not overlap, so only what both
+# corners have in common, such as the place, the light or parts of one large object, can lead to the partner.
+
+# %% exercise 2.7.6 open Hard negatives without a model
+# The chapter found hard negatives with a trained contrastive model. At the beginning of a training there is none. Write scores that
+# use nothing but the words of the captions, `ids` (B, L), so that `hard_negatives` picks wrong captions that are nearly right. The check wants
+# exactly one wrong word in nearly every row.
+#
+# Then go on by yourself: make the chapter's table "How often the wrong caption differs in each word" for your scores. How could you
+# make them change each of the three words equally often?
+
+# %% stub
+def word_scores(ids):
+    """(B, B): the more alike two captions are, the higher."""
+    return ...
+
+
+# %% solution
+def word_scores(ids):
+    """(B, B): the more alike two captions are, the higher."""
+    return (ids[:, None] == ids).float().sum(-1)
+
+
+# %% wrong A hard negative is as different as possible
+def word_scores(ids):
+    return (ids[:, None] != ids).float().sum(-1)
+
+# %% wrong The first word decides
+def word_scores(ids):
+    return (ids[:, None, 0] == ids[:, 0]).float()
+
+# %% wrong Only the colour counts
+def word_scores(ids):
+    return (ids[:, None, 2] == ids[:, 2]).float()
+
+# %% check
+with check("2.7.6", "Hard negatives without a model") as it:
+    texts = [describe(s) for s in sample_scenes(256, 0, (1,), "all")]
+    ids = torch.tensor(tokenizer(texts)["input_ids"])
+    same = (ids[:, None] == ids).all(-1)
+    scores = word_scores(ids)
+    it.equal("the size of the matrix", scores if scores is ... else tuple(scores.shape),
+             (256, 256))
+    if scores is not ...:
+        chosen = ids[hard_negatives(scores, same)]
+        alike = (chosen == ids).sum(-1)
+        it.true("none of them is right", bool((alike < 4).all()))
+        it.true("three of four words are the same",
+                (alike == 3).float().mean().item() > 0.95,
+                hint="Count the places at which two rows agree.")
+
+# %% hint
+# `ids[:, None] == ids` compares each row with each, word by word: (B, B, L).
+
+# %% remark
+# Negatives chosen by words need no model. The model's own are those that *this* model cannot tell apart yet, so they
+# change as it learns. On real data, two captions that differ in one word can both be true of a picture ("a small dog", "a brown
+# dog"): then the hardest negatives are false negatives.
