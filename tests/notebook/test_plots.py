@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -280,6 +281,23 @@ def test_long_flow_goes_on_in_a_second_row_within_the_page():
     for box in boxes:
         extent = box.get_window_extent()
         assert extent.x0 >= 0 and extent.x1 <= size[0] and extent.y1 <= size[1]
+
+
+def test_a_line_to_the_next_row_passes_no_box():
+    two = [("CTC head", "sum over paths"), ("attention decoder", "word by word")]
+    start = [("waveform", "S samples"), ("log-mel", "40 × T"), ("encoder", "N × D")]
+    axes = plots.draw_flow([*start, two, "sentence"]).narrow().axes[0]
+    boxes = [p for p in axes.patches if type(p).__name__ == "FancyBboxPatch"]
+    lines = [p for p in axes.patches if type(p).__name__ == "FancyArrowPatch"]
+    assert len({round(box.get_y(), 2) for box in boxes}) > 2  # there are rows
+    for line in lines:
+        points = line.get_path().vertices
+        for (x, y), (to_x, to_y) in pairwise(points):
+            for box in boxes if y == to_y else ():
+                over = max(x, to_x) > box.get_x() and min(x, to_x) < (
+                    box.get_x() + box.get_width()
+                )
+                assert not (over and box.get_y() < y < box.get_y() + box.get_height())
 
 
 def test_wrong_use_is_explained(images, history):

@@ -62,7 +62,8 @@ def _flow(columns: list, title: str, limit: float, frozen: Container[str]) -> Pl
         for column in row:
             placed = draw_boxes(axes, column, left, top + space / 2, None, frozen)
             if arrive is not None:
-                _connect(axes, arrive, placed, turn=arrive is before)
+                turn = top - 0.15 if arrive is before else None
+                _connect(axes, arrive, placed, turn)
             left += box_width(column) + _ARROW
             arrive = placed
         before, top = arrive, top + space + 0.3
@@ -141,10 +142,10 @@ def draw_boxes(
     return placed
 
 
-def _connect(axes, before: list, after: list, turn: bool) -> None:
-    """Arrows from the boxes of one column to the next, or down to the next row."""
-    if turn:
-        _turn(axes, before, after)
+def _connect(axes, before: list, after: list, turn: float | None) -> None:
+    """Arrows from one column to the next, or down to a row, past the height ``turn``."""
+    if turn is not None:
+        _turn(axes, before, after, turn)
         return
     pairs = [(a, b) for a in before for b in after]
     if len(before) == len(after):
@@ -160,9 +161,8 @@ def _connect(axes, before: list, after: list, turn: bool) -> None:
         arrow(axes, points, curved=True)
 
 
-def _turn(axes, before: list, after: list) -> None:
+def _turn(axes, before: list, after: list, between: float) -> None:
     """Lines from every box of a column, down between the rows, and to every box below."""
-    between = after[0][2] - 0.51
     right, left = before[0][1] + _BUS, after[0][0] - _BUS
     one = len(after) == 1
     end = sum(after[0][:2]) / 2 if one else left
