@@ -63,7 +63,7 @@ def generate(
 
 
 def log_likelihood(model: nn.Module, batch: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """Σ log p of sentences by :func:`generate`, end included: (B · n,). Chapter 4.2."""
+    """Σ log p of sentences by :func:`generate`, end included: (B · n,). Chapter 4.3."""
     head = _generation_head(model)
     rows = next(len(value) for value in batch.values() if value is not None)
     real = _real(ids, head.end)

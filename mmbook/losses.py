@@ -14,7 +14,7 @@ def cross_entropy(
     items: Tensor | int | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Mean negative log-likelihood of the labels (交叉熵). Chapter 4.2.
+    r"""Mean negative log-likelihood of the labels (交叉熵). Chapter 4.3.
 
     $$\mathcal{L} = -\frac{1}{n} \sum_{t:\, y_t \neq -100} w_{y_t} \log p(y_t)$$
 
@@ -48,7 +48,7 @@ def contrastive(
 
     Both are (B, D), of length one; ``scale`` is 1 / temperature. Of all processes, rows
     of one number in ``groups`` (B,) are no negatives. Radford et al. 2021,
-    https://arxiv.org/abs/2103.00020; chapters 2.7 and 4.3.
+    https://arxiv.org/abs/2103.00020; chapters 2.7 and 4.4.
     """
     first, second, _, hidden = _pairs(first, second, groups)
     scores = (scale * first @ second.T).masked_fill(hidden, -torch.inf)  # (B, B)
@@ -69,7 +69,7 @@ def sigmoid_contrastive(
     (\text{scale}\; a_i^\top b_j + \text{bias})\big),\quad z_{ij} = \pm 1$$
 
     with 1 for $i = j$; arguments as for :func:`contrastive`. SigLIP (Zhai et al. 2023,
-    https://arxiv.org/abs/2303.15343) learns ``scale`` and ``bias``. Chapters 2.7, 4.3.
+    https://arxiv.org/abs/2303.15343) learns ``scale`` and ``bias``. Chapters 2.7, 4.4.
     """
     first, second, right, hidden = _pairs(first, second, groups)
     scores = scale * first @ second.T + bias  # (B, B)
@@ -95,7 +95,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     """The rows (B, …) of all processes, with their gradients: (B · processes, …).
 
     Every process must call this, with rows of one shape, and computes the loss of all
-    rows. In one process, and without gradients, nothing changes. Chapter 4.3.
+    rows. In one process, and without gradients, nothing changes. Chapter 4.4.
     """
     several = distributed.is_available() and distributed.is_initialized()
     if not (several and torch.is_grad_enabled()):

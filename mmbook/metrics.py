@@ -45,7 +45,7 @@ def _answers(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def perplexity(logits: Tensor, labels: Tensor) -> float:
-    """exp of mean cross-entropy (困惑度): 1 if all is known, V at random. Chapter 4.2."""
+    """exp of mean cross-entropy (困惑度): 1 if all is known, V at random. Chapter 4.3."""
     return cross_entropy(logits, labels).exp().item()
 
 

@@ -15,7 +15,7 @@ from nbformat.v4 import (
     new_notebook,
     new_output,
 )
-from web import exercises, navigation
+from web import exercises, moved, navigation
 
 SAID = new_output("stream", text="✓ right\n")
 CHECK = 'with check("1.1.1", "T") as it:\n    it.equal("a", x, 1)'
@@ -101,19 +101,31 @@ def test_the_notebook_of_solutions_can_be_had():
     ) in exercises.more("11_x", "https://github.com/a/b")
 
 
-def test_where_solutions_were_a_page_leads_on(tmp_path):
+@pytest.mark.parametrize(
+    "old, target",
+    [
+        ("exercises/solutions/11_x", "../11_x.html"),
+        ("exercises/42_captioning_loss", "43_captioning_loss.html"),
+        ("4-mathematics/42_captioning_loss", "43_captioning_loss.html"),
+    ],
+)
+def test_where_a_page_was_a_line_leads_on(tmp_path, old, target):
     app = SimpleNamespace(
         outdir=tmp_path,
         builder=SimpleNamespace(format="html"),
         env=SimpleNamespace(found_docs={"chapters/exercises/11_x", "chapters/index"}),
     )
-    exercises.redirect(app, None)
-    (page,) = tmp_path.rglob("*.html")
-    assert page.relative_to(tmp_path).as_posix() == (
-        "chapters/exercises/solutions/11_x.html"
-    )
-    text = page.read_text("utf-8")
-    assert text.count("../11_x.html") == 3 and '<html lang="en"' in text
+    moved.redirect(app, None)
+    text = (tmp_path / "chapters" / f"{old}.html").read_text("utf-8")
+    assert text.count(f'"{target}"') == 2 and f"url={target}" in text
+    assert '<html lang="en"' in text
+
+
+def test_pages_numbered_anew_are_there_and_their_old_addresses_are_free():
+    pages = {f"{path.parent.name}/{path.stem}" for path in book.notebooks()}
+    for old, name in moved.NUMBERED_ANEW.items():
+        assert f"{old.split('/')[0]}/{name}" in pages
+        assert old not in pages
 
 
 PAGE = """<div class="header-article-items__start"> <div><button>b</button></div>

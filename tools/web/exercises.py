@@ -3,11 +3,11 @@
 The student's notebook and the one with the solutions have the same tasks in the same
 order. While the site is built, each task gets its solution from the other notebook: code,
 what its check says, and the remark. Links to a page of solutions lead to the page of the
-exercises; where such pages were, a line leads on.
+exercises.
 """
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_markdown_cell
@@ -16,31 +16,14 @@ from .cells import MARK
 from .meta import repository
 from .reading import notebook_pass, text_pass
 
-TASK = re.compile(r"^## (\d+\.\d+\.\d+) ", re.MULTILINE)
 PAGE = re.compile(r"chapters/exercises/\w+")
+TASK = re.compile(r"^## (\d+\.\d+\.\d+) ", re.MULTILINE)
 LINK = re.compile(
     r"\[([^\]]*)\]\(((?:\.\./)*(?:exercises/)?)(solutions/)?(\w+\.ipynb)(?:#[^)]*)?\)"
 )
 NUMBER = re.compile(r"(?<![\d.])\d\.\d+\.\d+(?![\d.])")
 OPEN = '<details class="solution"><summary>Solution (解答)</summary>'
 CLOSE = "</details>"
-MOVED = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<meta http-equiv="refresh" content="0; url={target}">
-<link rel="canonical" href="{target}">
-<title>The solutions have moved</title>
-</head>
-<body>
-<main><h1>The solutions have moved</h1>
-<p>They stand below their tasks, on the <a href="{target}">page of the exercises</a>.</p>
-</main>
-</body>
-</html>
-"""
 
 
 def number(cell) -> str | None:
@@ -148,20 +131,3 @@ def _link(found) -> str:
     if task := NUMBER.search(label):
         return f"[{label}](#{target(task[0])})"
     return f"[{label}]({folder}{name})"
-
-
-def redirect(app, failed) -> None:
-    """Where a page of solutions was, lead on to the page of the exercises."""
-    if failed or app.builder.format != "html":
-        return
-    for page in filter(PAGE.fullmatch, app.env.found_docs):
-        old = PurePosixPath(page)
-        target = Path(app.outdir) / old.parent / "solutions" / f"{old.name}.html"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = MOVED.format(target=f"../{old.name}.html")
-        target.write_text(text, encoding="utf-8", newline="\n")
-
-
-def setup(app):
-    """Called by Sphinx."""
-    app.connect("build-finished", redirect, priority=400)

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Exercises 4.3 The other losses
+# # Exercises 4.4 The other losses
 #
-# To the chapter: [4.3 The other losses](../4-mathematics/43_other_losses.ipynb).
+# To the chapter: [4.4 The other losses](../4-mathematics/44_contrastive_and_matching_losses.ipynb).
 #
 # Replace each `...` and run the cell. The cell below it says at once what is right. Nothing here takes
 # longer than a few seconds.
@@ -39,7 +39,7 @@ def unit(net, x):
     return F.normalize(net(x), dim=1)
 
 
-# %% exercise 4.3.1 warm-up A gradient with paper and pencil
+# %% exercise 4.4.1 warm-up A gradient with paper and pencil
 # Two pictures, two sentences. The scores are the same everywhere: $s_{ij} = 0$. So the model knows
 # nothing.
 #
@@ -72,7 +72,7 @@ def sigmoid(s):
     return F.softplus(-sign * s).sum() / len(s)
 
 
-with check("4.3.1", "A gradient with paper and pencil") as it:
+with check("4.4.1", "A gradient with paper and pencil") as it:
     zero = torch.zeros(2, 2, dtype=torch.float64)
     for name, loss, value, gradient in (
             ("InfoNCE", infonce, infonce_loss, infonce_gradient),
@@ -91,7 +91,7 @@ with check("4.3.1", "A gradient with paper and pencil") as it:
 # and wrong are in balance by themselves. With more, the sigmoid loss needs its bias for that:
 # $-\log(B - 1)$, and $\log 1 = 0$.
 
-# %% exercise 4.3.2 predict How many nats does it know?
+# %% exercise 4.4.2 predict How many nats does it know?
 # A model is trained with batches of 64. Its InfoNCE loss, one direction, is 0.30 in the mean. How many
 # nats about the sentence does the picture tell, as far as this loss can certify? Then: the true
 # information is 12 nats. How large must a batch be, at the least, so that the bound *could* show 12?
@@ -108,7 +108,7 @@ certified = math.log(64) - 0.30
 smallest_batch = math.exp(12)
 
 # %% check
-with check("4.3.2", "How many nats does it know?") as it:
+with check("4.4.2", "How many nats does it know?") as it:
     it.prediction("the batch", guess, math.exp(12))
     it.close("certified", certified, 3.8589, within=0.01,
              hint="The bound is log B minus the loss.")
@@ -123,9 +123,9 @@ with check("4.3.2", "How many nats does it know?") as it:
 # grows like $e^I$. So nobody measures large information in this way; and nobody needs to. For retrieval
 # the order of the scores counts, and that is learned from much smaller batches.
 
-# %% exercise 4.3.3 core The temperature that hears ten
+# %% exercise 4.4.3 core The temperature that hears ten
 # $e^H$ is the number of wrong sentences that share the push, with $H$ the entropy of their shares
-# (chapter 4.3, "Temperature"). Write `heard`, for one row of cosines of wrong sentences. Then find the
+# (chapter 4.4, "Temperature"). Write `heard`, for one row of cosines of wrong sentences. Then find the
 # temperature at which exactly ten of the 200 below are heard. The number grows with $\tau$, so it can be
 # found by halving an interval.
 
@@ -162,7 +162,7 @@ def temperature_for(cosine, count):
 
 
 # %% check
-with check("4.3.3", "The temperature that hears ten") as it:
+with check("4.4.3", "The temperature that hears ten") as it:
     it.close("equal cosines: all", heard(torch.zeros(7).double(), 0.1), 7)
     it.close("two of them near", heard(
         torch.tensor([0.9, 0.9, -1, -1]).double(), 0.01), 2)
@@ -182,7 +182,7 @@ with check("4.3.3", "The temperature that hears ten") as it:
 # $\tau$ that hears everybody at the start of a training, when all cosines are alike, hears few at its
 # end.
 
-# %% exercise 4.3.4 core Count the paths
+# %% exercise 4.4.4 core Count the paths
 # How many paths of $N$ moments read as a sentence, if the vocabulary does not matter? With all
 # $p_t(v) = 1$, the recursion of CTC adds up ones: it counts. Write `count_paths(N, y)` with the forward
 # recursion, in whole numbers. `y` is a tuple of symbols; the blank is 0.
@@ -237,7 +237,7 @@ def by_hand(N, y):
                for path in itertools.product(range(3), repeat=N))
 
 
-with check("4.3.4", "Count the paths") as it:
+with check("4.4.4", "Count the paths") as it:
     for N, y in ((4, (1, 2)), (5, (1, 2)), (5, (1, 1)), (6, (1, 2, 2)),
                  (3, (1, 1, 2)), (6, (2,))):
         it.equal(f"{N} moments, {y}", count_paths(N, y), by_hand(N, y))
@@ -254,7 +254,7 @@ with check("4.3.4", "Count the paths") as it:
 # 4, 5, 6 moments: binomial coefficients. Most of these paths have blanks in them, and that is why a model
 # that knows nothing yet is pulled to the blank at every moment.
 
-# %% exercise 4.3.5 core From conditionals to sentences
+# %% exercise 4.4.5 core From conditionals to sentences
 # A masked model of three words gives each word, if all others are known: `given[t]` is a table (3, 3, 3)
 # whose axis $t$ holds the probabilities of word $t$, given the other two. Their product is no probability
 # of a sentence. But one can *write* with it, by going round: hide a word, draw it from its conditional,
@@ -283,7 +283,7 @@ def one_round(q, given):
 
 
 # %% check
-with check("4.3.5", "From conditionals to sentences") as it:
+with check("4.4.5", "From conditionals to sentences") as it:
     joint = draw(27, seed=3).softmax(0).view(3, 3, 3)
     given = [joint / joint.sum(t, keepdim=True) for t in range(3)]
     q = torch.full((3, 3, 3), 1 / 27, dtype=torch.float64)
@@ -310,7 +310,7 @@ with check("4.3.5", "From conditionals to sentences") as it:
 # for ever where it began: every word is certain, given the other. And a *trained* model's conditionals
 # need not fit any joint distribution at all.
 
-# %% exercise 4.3.6 open Cut the batch, keep the gradient
+# %% exercise 4.4.6 open Cut the batch, keep the gradient
 # The chapter's GradCache had one encoder. Now both sides are encoders, and the temperature is learned,
 # too. Write `cached_gradients`, which must never encode more than `size` examples *with* a graph, and
 # returns the gradients of all parameters and of `log_scale`, equal to those of the whole batch.
@@ -355,7 +355,7 @@ def encoder(seed, width):
         torch.nn.Linear(8, 4)).double()
 
 
-with check("4.3.6", "Cut the batch, keep the gradient") as it:
+with check("4.4.6", "Cut the batch, keep the gradient") as it:
     first, second = encoder(0, 5), encoder(1, 3)
     log_scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     x, y = draw(24, 5, seed=1), draw(24, 3, seed=2)

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Exercises 4.2 The captioning loss
+# # Exercises 4.3 The captioning loss
 #
-# To the chapter: [4.2 The captioning loss](../4-mathematics/42_captioning_loss.ipynb).
+# To the chapter: [4.3 The captioning loss](../4-mathematics/43_captioning_loss.ipynb).
 #
 # Replace each `...` and run the cell. The cell below it says at once what is right. Only the last check trains
 # models; that takes about ten seconds.
@@ -40,7 +40,7 @@ def voice():
     return GenerationHead.from_pretrained("mmbook/scene-language-model").eval()
 
 
-# %% exercise 4.2.1 warm-up A decoder on paper
+# %% exercise 4.4.1 warm-up A decoder on paper
 # A decoder remembers only the word before. These are its probabilities:
 #
 # | behind | it says |
@@ -84,7 +84,7 @@ paper = {"start": {"a": 0.5, "ring": 0.3, "end": 0.2},
          "a": {"ring": 0.6, "star": 0.4},
          "ring": {"end": 0.7, "a": 0.3}, "star": {"end": 1.0}}
 
-with check("4.2.1", "A decoder on paper") as it:
+with check("4.3.1", "A decoder on paper") as it:
     it.close("a ring", a_ring, 0.21)
     it.close("ring a star", ring_a_star, 0.036)
     it.close("finished within two tokens", finished_within_two, 0.41,
@@ -109,7 +109,7 @@ with check("4.2.1", "A decoder on paper") as it:
 # to finish: behind each word, the end comes at the latest in the next but one place with some probability. That
 # is why what has not ended shrinks to zero.
 
-# %% exercise 4.2.2 core Downhill, at each place
+# %% exercise 4.4.2 core Downhill, at each place
 # Write the gradient of the loss with respect to *all* logits of a batch, without autograd: of the mean per word
 # (`average="word"`) and of the article's mean per caption (`average="caption"`). Labels of −100 are padding.
 
@@ -131,7 +131,7 @@ def gradient(logits, labels, average):
 
 
 # %% check
-with check("4.2.2", "Downhill, at each place") as it:
+with check("4.3.2", "Downhill, at each place") as it:
     torch.manual_seed(1)
     logits = torch.randn(3, 5, 7).double().requires_grad_()
     labels = torch.tensor([[1, 6, 2, -100, -100], [3, 2, -100, -100, -100],
@@ -157,7 +157,7 @@ with check("4.2.2", "Downhill, at each place") as it:
 # table, gets its gradient from this tensor: what was said too much, and what too little, at each place. Padding
 # gets exact zeros: not small numbers, none at all.
 
-# %% exercise 4.2.3 core The leak detector
+# %% exercise 4.4.3 core The leak detector
 # At place $t$ a decoder may know the words *before* $t$. If it can see word $t$, or anything that comes after,
 # the answer leaks (答案泄漏): the loss gets wonderfully small, and the model can write nothing.
 #
@@ -215,7 +215,7 @@ class Decoders:
         return self.right(labels) + 0.01 * ends[..., None]
 
 
-with check("4.2.3", "The leak detector") as it:
+with check("4.3.3", "The leak detector") as it:
     rows = [{"caption": "a big red ring above a small blue star"},
             {"caption": "a big red star above a small blue ring"}]
     labels, decoders = collate(rows)["labels"], Decoders()
@@ -244,7 +244,7 @@ with check("4.2.3", "The leak detector") as it:
 # of these cases the loss falls and nobody complains. A test like yours takes milliseconds; run it once on each
 # new decoder, before any training. The same test finds a forgotten causal mask.
 
-# %% exercise 4.2.4 predict Worse than knowing nothing
+# %% exercise 4.4.4 predict Worse than knowing nothing
 # The language model of the book has 43 words. If it held all for equally likely, its perplexity would be 43.
 # Guess its perplexity
 #
@@ -272,7 +272,7 @@ def perplexity(captions):
         return voice()(None, labels)[1].exp().item()
 
 
-with check("4.2.4", "Worse than knowing nothing") as it:
+with check("4.3.4", "Worse than knowing nothing") as it:
     ordered = CaptionedScenes(sample_scenes(200, seed=4), "partial",
                               seed=4).captions
     rng = random.Random(0)
@@ -294,7 +294,7 @@ with check("4.2.4", "Worse than knowing nothing") as it:
 # V says: this model knows something that is false here. In a training it often points to a mistake: labels
 # moved by one place, another vocabulary, words in the wrong order.
 
-# %% exercise 4.2.5 core Another smoothing
+# %% exercise 4.4.5 core Another smoothing
 # Some programmes spread $\varepsilon$ over the $V - 1$ *wrong* words only: the true word gets $1 -
 # \varepsilon$. Write, for this kind of smoothing,
 #
@@ -338,7 +338,7 @@ def temperature(size, epsilon, wanted):
 
 
 # %% check
-with check("4.2.5", "Another smoothing") as it:
+with check("4.3.5", "Another smoothing") as it:
     for size, epsilon in ((43, 0.1), (43, 0.01), (1000, 0.1)):
         q = torch.full((size,), epsilon / (size - 1)).double()
         q[3] = 1 - epsilon
@@ -365,7 +365,7 @@ with check("4.2.5", "Another smoothing") as it:
 # a model that was not smoothed. And the gap grows with the size of the vocabulary: the same ε means different
 # logits for 43 words and for 50,000.
 
-# %% exercise 4.2.6 open Noise in what is read
+# %% exercise 4.4.6 open Noise in what is read
 # Scheduled sampling gives the decoder its own words to read. A cheaper idea: exchange some of the words that it
 # reads for *random* ones. Write `noised`, which does that. The check trains a captioner with 20 % noise beside
 # one without, and shows how many captions are exact and how many say the same thing twice, such as "a big red
@@ -415,7 +415,7 @@ def seen(count, seed, **which):
     return [dict(data[i], image=tokens[i]) for i in range(count)], data
 
 
-with check("4.2.6", "Noise in what is read") as it:
+with check("4.3.6", "Noise in what is read") as it:
     read = torch.randint(4, 43, (400, 10))
     read[:, 0] = 1
     kept = read.clone()
