@@ -209,7 +209,8 @@ DESIGN = Design(
     tries={
         arm: [{"rate": round(lowest * factor, 6)} for factor in (1, 3, 10, 30)]
         for arm, (_, lowest) in WAYS.items()
-    },
+    }
+    | {"last layer": [{"rate": rate} for rate in (0.03, 0.09, 0.3, 1.0)]},
     conditions=[
         Condition("near", {"base": "near", "labels": LABELS, "steps": STEPS}, NEAR),
         Condition("far", {"base": "far", "labels": LABELS, "steps": STEPS}, FAR),
