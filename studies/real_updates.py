@@ -163,7 +163,7 @@ def test(run: Run, state: dict, data: dict) -> dict:
 ARMS = (WEIGHTS, MOMENTUM, ADAM, MUON)
 DESIGN = Design(
     question="What do Adam's states look like in a released language model?",
-    tries=dict.fromkeys(ARMS, [{}]),
+    tries={arm: [{}] for arm in ARMS},
     conditions=[Condition(name) for name in MATRICES],
     train=train,
     test_data=test_data,
