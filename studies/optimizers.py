@@ -1,7 +1,7 @@
 """Which optimiser and which schedule train a small captioner best in a fixed budget?
 
 A language model of two blocks reads nine tokens of a frozen image encoder and writes the
-sentence of a scene with two objects, for 300 steps of 16 pictures. Compared are SGD with
+sentence of a scene with two objects, for 240 steps of 16 pictures. Compared are SGD with
 momentum, Adam, AdamW and Muon under one schedule (warm-up, then a cosine), and AdamW under
 three others: constant after the warm-up, WSD (warm-up, stable, decay), and a cosine
 without warm-up.
@@ -35,7 +35,7 @@ from mmbook.world import describe, render, sample_scenes, scene_tokenizer
 
 SGD, ADAM, ADAMW, MUON = "SGD + momentum", "Adam", "AdamW", "Muon"
 CONSTANT, WSD, AT_ONCE = "AdamW, constant", "AdamW, WSD", "AdamW, no warm-up"
-STEPS, BATCH, WIDTH, DECAY = 300, 16, 64, 0.1
+STEPS, BATCH, WIDTH, DECAY = 240, 16, 64, 0.1
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 TOKENIZER = scene_tokenizer()
 
@@ -154,11 +154,11 @@ DESIGN = Design(
         **dict.fromkeys((ADAM, ADAMW, MUON, CONSTANT, WSD, AT_ONCE), TRIES),
     },
     conditions=[
-        Condition("300 steps", {"steps": STEPS}),
+        Condition("240 steps", {"steps": STEPS}),
         Condition(
-            "900 steps",
+            "720 steps",
             {"steps": 3 * STEPS},
-            like="300 steps",
+            like="240 steps",
             asks="three times the steps",
         ),
     ],
