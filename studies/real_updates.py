@@ -10,7 +10,8 @@ are
 - how far the step is off if both averages are kept in eight bits: by a linear code, by a
   logarithmic one, in blocks of 256 or in one block.
 
-Each seed takes another third of the photographs, so an interval is one over texts. With
+Each seed takes another third of the photographs, so an interval is one over texts. What
+could reverse the order of the directions, and is tried: one batch in place of eight. With
 eight batches the average of the squares has seen little: another length, a longer average
 or a model in training may look different.
 
@@ -67,13 +68,14 @@ def test_data() -> dict:
     found: dict = {"parameters": sum(p.numel() for p in model.parameters())}
     for seed in DESIGN.seeds:
         captions = [text for five in photographs().references[seed::3] for text in five]
-        for name, states in averaged(model, cut, captions, chosen).items():
-            found[seed, name] = states
+        for place, states in averaged(model, cut, captions, chosen).items():
+            found[seed, *place] = states
     return found
 
 
-def averaged(model, cut, captions: list[str], chosen: dict) -> dict[str, States]:
-    """Adam's two averages after all batches, with their correction."""
+def averaged(model, cut, captions: list[str], chosen: dict) -> dict[tuple, States]:
+    """Adam's two averages after one batch and after all, with their correction."""
+    found: dict[tuple, States] = {}
     m, v = ({n: torch.zeros_like(p) for n, p in chosen.items()} for _ in range(2))
     for number in range(BATCHES):
         texts = captions[SIZE * number : SIZE * (number + 1)]
@@ -84,14 +86,13 @@ def averaged(model, cut, captions: list[str], chosen: dict) -> dict[str, States]
         for name, matrix in chosen.items():
             m[name].lerp_(matrix.grad, 1 - BETAS[0])
             v[name].lerp_(matrix.grad.square(), 1 - BETAS[1])
-    return {
-        name: States(
-            matrix.detach().clone(),
-            m[name] / (1 - BETAS[0] ** BATCHES),
-            v[name] / (1 - BETAS[1] ** BATCHES),
-        )
-        for name, matrix in chosen.items()
-    }
+            if number in (0, BATCHES - 1):
+                found[name, number + 1] = States(
+                    matrix.detach().clone(),
+                    m[name] / (1 - BETAS[0] ** (number + 1)),
+                    v[name] / (1 - BETAS[1] ** (number + 1)),
+                )
+    return found
 
 
 def orthogonal(m: Tensor) -> Tensor:
@@ -143,7 +144,8 @@ def eight_bits(states: States) -> dict[str, float]:
 @torch.no_grad()
 def test(run: Run, state: dict, data: dict) -> dict:
     """Directions that hold nine tenths of the squares; singular values; eight bits."""
-    states = data[run.seed, run.condition.name]
+    name = run.condition.like or run.condition.name
+    states = data[run.seed, name, run["batches"]]
     w, m, v = states
     step = m / (v.sqrt() + 1e-8)
     matrix = {WEIGHTS: w, MOMENTUM: m, ADAM: step, MUON: orthogonal(m)}[run.arm]
@@ -164,7 +166,13 @@ ARMS = (WEIGHTS, MOMENTUM, ADAM, MUON)
 DESIGN = Design(
     question="What do Adam's states look like in a released language model?",
     tries={arm: [{}] for arm in ARMS},
-    conditions=[Condition(name) for name in MATRICES],
+    conditions=[
+        *(Condition(name, {"batches": BATCHES}) for name in MATRICES),
+        *(
+            Condition(f"{name}, one batch", {"batches": 1}, (), name, "one batch")
+            for name in MATRICES
+        ),
+    ],
     train=train,
     test_data=test_data,
     test=test,
