@@ -241,7 +241,7 @@ def test(run: Run, state: dict, data: None) -> dict:
 RATES = [{"rate": rate} for rate in (1e-4, 3e-4, 1e-3, 3e-3)]
 DESIGN = Design(
     question="How many captions are right after four ways to learn from judged captions?",
-    tries=dict.fromkeys(ARMS, [{"rate": 3e-5}, *RATES, {"rate": 1e-2}]),
+    tries={arm: [{"rate": 3e-5}, *RATES, {"rate": 1e-2}] for arm in ARMS},
     conditions=[
         Condition("40 steps", {"steps": 40}),
         Condition(

@@ -11,11 +11,13 @@ import itertools
 import math
 
 import torch
-from torch.nn import functional as F
+from transformers import AutoModelForImageClassification
 
 from mmbook.losses import distillation, dpo, grpo
 from mmbook.notebook.exercises import check
 from mmbook.notebook.gradients import numerical_gradient
+from mmbook.samples import photographs
+from mmbook.saving import find_folder
 
 torch.set_num_threads(1)
 
@@ -25,6 +27,17 @@ def draw(*shape, seed=0):
     made = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=made, dtype=torch.float64)
 
+
+# %% [markdown]
+# The next cell is for exercise 4.5.5 only: what MobileNetV2 says about a photograph of a bus.
+
+# %% shared
+model = AutoModelForImageClassification.from_pretrained(
+    find_folder("mmbook/mobilenet-v2", needs="config.json"),
+    dtype=torch.float32).eval()
+with torch.no_grad():
+    pixels = photographs(224).pixels(24)[None] / 127.5 - 1
+    BUS = model(pixel_values=pixels).logits[0].double()  # (1001,)
 
 # %% exercise 4.5.1 warm-up A pair with paper and pencil
 # One pair of captions. The reference gives the preferred caption $y^+$ the log-probability $-9$ and the
@@ -363,7 +376,7 @@ with check("4.5.4", "From conditionals to sentences") as it:
 # need not fit any joint distribution at all.
 
 # %% exercise 4.5.5 core What a real teacher knows about a bus
-# MobileNetV2 looks at a photograph of a bus, and two students answer. One has copied the *label*: all its
+# MobileNetV2 has looked at a photograph of a bus (its logits are `BUS`), and two students answer. One has copied the *label*: all its
 # probability is on the teacher's first class, as nearly as logits allow. The other has copied the
 # teacher's logits of the first eight classes and knows nothing about the rest.
 #
@@ -463,23 +476,8 @@ lower = "label"
 
 
 # %% check
-def bus():
-    """MobileNetV2's logits of photograph 24 of the package, (1001,)."""
-    from transformers import AutoModelForImageClassification
-
-    from mmbook.samples import photographs
-    from mmbook.saving import find_folder
-
-    folder = find_folder("mmbook/mobilenet-v2", needs="config.json")
-    model = AutoModelForImageClassification.from_pretrained(
-        folder, dtype=torch.float32).eval()
-    pixels = photographs(224).pixels(24)[None] / 127.5 - 1
-    with torch.no_grad():
-        return model(pixel_values=pixels).logits[0].double()
-
-
 with check("4.5.5", "What a real teacher knows about a bus") as it:
-    logits = bus()
+    logits = BUS
     for share in (0.9, 0.5, 0.1):
         T = soften(logits, share)
         it.close(f"the first class keeps {share}", T if T is ... else
