@@ -97,7 +97,7 @@ def lines_of(modules) -> int:
 
 def test_the_spine_is_small_enough_to_own():
     spine = [m for m in MODULES if room_of(m) not in APART and m not in READERS]
-    assert lines_of(spine) <= 7_050
+    assert lines_of(spine) <= 7_120
 
 
 def test_the_readers_of_peoples_files_stay_small():
