@@ -72,7 +72,7 @@ WITH_WRONG = [case for case in EACH if any(e.wrong for e in case.values[0].exerc
 
 def test_the_chapters_of_the_second_edition_have_misconceptions():
     chapters = {case.id[:2] for case in WITH_WRONG}
-    assert chapters >= {"11", "21", "22", "23", "24", "25", "26", "27", "28", "29", "44"}
+    assert chapters >= {"11", *map(str, range(21, 30)), "44"}
 
 
 @pytest.mark.parametrize("source", WITH_WRONG)
