@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "mmbook"
 ROOMS = (  # a room imports only from those before it, and from itself
     "tokens layers saving losses models data encoders pretrained fusion heads twins "
     "training finetuning generation metrics explain world studies samples notebook "
-    "weights"
+    "weights service"
 ).split()
-APART = {"explain", "world", "studies", "samples", "notebook", "weights"}
+APART = {"explain", "world", "studies", "samples", "notebook", "weights", "service"}
 READERS = {  # of the files that people have: plumbing, which no chapter derives
     f"mmbook.data.{name}"
     for name in "files tables rows captions questions recordings folders".split()
