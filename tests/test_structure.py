@@ -100,6 +100,10 @@ def test_the_spine_is_small_enough_to_own():
     assert lines_of(spine) <= 7_050
 
 
+def test_the_service_stays_small():
+    assert lines_of(m for m in MODULES if room_of(m) == "service") <= LIMIT55
+
+
 def test_the_readers_of_peoples_files_stay_small():
     assert MODULES.keys() >= READERS and lines_of(READERS) <= 1_450
 

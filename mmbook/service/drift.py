@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..explain.drift import HotellingT2, alarm_threshold
 from ..world.render import render
 from ..world.scenes import sample_scenes
 from .answering import Captioner
+from .disk import write_whole
 
 REFERENCE = "reference.safetensors"
 
@@ -78,7 +79,7 @@ def keep_reference(captioner: Captioner, pictures, folder: str | Path) -> Tensor
     """Features of usual pictures, written beside a model: (N, D). Chapter 5.5."""
     chunks = [pictures[i : i + 64] for i in range(0, len(pictures), 64)]
     features = torch.cat([captioner.see(chunk).pooled() for chunk in chunks])
-    save_file({"features": features}, str(Path(folder, REFERENCE)))
+    write_whole(Path(folder, REFERENCE), save({"features": features}))
     return features
 
 

@@ -163,6 +163,7 @@ const receive = {
   word: add,
   end(data) {
     $("right").value = $("spoken").textContent = data.caption;
+    $("caption").ariaBusy = "false";
   },
   error(data) { $("note").textContent = data.error; },
 };
@@ -176,6 +177,7 @@ async function describe() {
     const answer = await fetch("/stream", { method: "POST", body, headers, signal });
     if (!answer.ok) throw new Error((await answer.json()).error);
     $("caption").textContent = "";
+    $("caption").ariaBusy = "true";
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let kept = "";
     for (let part; !(part = await reader.read()).done;) {

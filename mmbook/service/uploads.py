@@ -30,7 +30,7 @@ class Refused(Exception):
 class Limits:
     """What one request may cost. Chapter 5.5."""
 
-    bytes: int = 8_000_000  # of a picture's file
+    bytes: int = 5_000_000  # of a picture's file
     pixels: int = 24_000_000  # of a decoded picture: 24 megapixels are 72 MB
     seconds: float = 10.0  # until the last byte has come, and again to decode it
     answer: float = 30.0  # seconds between two words, waiting for a batch included

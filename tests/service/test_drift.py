@@ -32,7 +32,7 @@ def test_one_strange_input_is_seen_at_once():
     assert strange and sum(usual) <= 8
 
 
-def test_photographs_are_unlike_scenes():
+def test_photographs_are_unlike_scenes(tmp_path):
     from mmbook.samples import photographs
     from mmbook.saving import find_folder
     from mmbook.service.answering import Captioner
@@ -40,7 +40,8 @@ def test_photographs_are_unlike_scenes():
 
     folder = find_folder("mmbook/scene-captioner", needs="config.json")
     captioner = Captioner.from_folder(folder)
-    monitor = monitor_for(captioner, folder)
+    monitor = monitor_for(captioner, tmp_path)
+    assert (tmp_path / "reference.safetensors").is_file()
     assert monitor.measured < 0.04
     shown = photographs(size=captioner.size)
     real = captioner.see([shown.pixels(n) for n in range(42)]).pooled()

@@ -233,5 +233,11 @@ def test_one_that_never_ends_its_header_is_hung_up_on(serve, monkeypatch):
     sender = socket.create_connection(("127.0.0.1", running.port), timeout=20)
     sender.sendall(b"POST /caption HTTP/1.1\r\nX: ")
     assert sender.recv(100) == b""
+    second = socket.create_connection(("127.0.0.1", running.port), timeout=20)
+    second.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200 OK" in second.recv(4096)
+    second.sendall(b"GET /health HTTP/1.1\r\nX: ")
+    while second.recv(4096):  # the rest of the first answer, then the end
+        continue
     idle = socket.create_connection(("127.0.0.1", running.port), timeout=20)
     assert idle.recv(100) == b""
