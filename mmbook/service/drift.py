@@ -70,7 +70,7 @@ class DriftMonitor:
         while len(self._group) >= self.size:
             group, self._group = self._group[: self.size], self._group[self.size :]
             self.value = float(self.statistic(torch.stack(group)))
-            self.alarm = self.value > self.threshold
+            self.alarm = self.value > float(self.threshold)
             alarms += self.alarm
         return alarms
 

@@ -57,7 +57,7 @@ function changed() {
   request?.abort();
   words = [];
   $("caption").textContent = "…";
-  for (const id of ["about", "note", "kept"]) $(id).textContent = "";
+  for (const id of ["note", "kept"]) $(id).textContent = "";
   paint();
 }
 
@@ -126,7 +126,8 @@ function look(word) {
   for (const button of $("caption").children) {
     button.setAttribute("aria-pressed", String(button === word?.button));
   }
-  $("about").textContent = word ? about(word) : "";
+  $("about").textContent = word ? about(word)
+    : words.length ? "Point at a word to see where the model looked." : "";
 }
 
 function about(word) {
@@ -164,6 +165,7 @@ const receive = {
   end(data) {
     $("right").value = $("spoken").textContent = data.caption;
     $("caption").ariaBusy = "false";
+    look(null);
   },
   error(data) { $("note").textContent = data.error; },
 };

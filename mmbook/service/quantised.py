@@ -12,8 +12,8 @@ from torch.nn import functional as F
 class QuantisedLinear(nn.Module):
     r"""A linear layer whose weights are small integers with a scale per group.
 
-    $$\hat w = s\,q, \qquad s = \frac{2 \max |w|}{2^b - 1}, \qquad
-    q = \mathrm{clip}(\mathrm{round}(w / s),\, -2^{b-1},\, 2^{b-1} - 1)$$
+    $$\hat w = s\,q, \qquad s = \frac{\max |w|}{2^{b-1} - 1}, \qquad
+    q = \mathrm{round}(w / s) \in [-(2^{b-1} - 1),\, 2^{b-1} - 1]$$
 
     over the weights of one group (symmetric, 对称量化): a whole row (per channel, 逐通道) or
     ``group`` neighbours in it (group-wise, 分组). Of 4 bits, two share a byte. Only the
@@ -34,10 +34,9 @@ class QuantisedLinear(nn.Module):
         w = linear.weight.detach().unflatten(
             1, (-1, self.group)
         )  # (out, groups, group)
-        scale = 2 * w.abs().amax(-1, keepdim=True) / (2**bits - 1)
-        scale = scale.clamp(min=torch.finfo(w.dtype).eps)
-        low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-        q = (w / scale).round().clamp(low, high).to(torch.int8).flatten(1)
+        scale = w.abs().amax(-1, keepdim=True) / (2 ** (bits - 1) - 1)
+        scale = scale.clamp(min=torch.finfo(w.dtype).tiny)
+        q = (w / scale).round().to(torch.int8).flatten(1)
         if bits == 4:
             first, second = (q + 8).to(torch.uint8).unflatten(1, (-1, 2)).unbind(-1)
             q = first | second << 4

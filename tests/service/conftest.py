@@ -1,4 +1,4 @@
-"""A tiny captioner with random weights, and a server around it on a free port."""
+"""The book's captioner, and a server around it on a free port."""
 
 from __future__ import annotations
 
@@ -11,36 +11,22 @@ from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import pytest
-import torch
 from PIL import Image
 
-from mmbook.encoders import ConvImageEncoder
-from mmbook.fusion import Concatenation
-from mmbook.heads import GenerationHead
 from mmbook.models import MultimodalModel
-from mmbook.world import CaptionedScenes, sample_scenes, scene_tokenizer
-
-SIZE = 24
+from mmbook.world import CaptionedScenes, sample_scenes
 
 
 @pytest.fixture(scope="session")
 def scenes() -> CaptionedScenes:
     """Some pictures with their captions."""
-    return CaptionedScenes(sample_scenes(160, seed=4), size=SIZE)
+    return CaptionedScenes(sample_scenes(160, seed=4))
 
 
 @pytest.fixture(scope="session")
 def model() -> MultimodalModel:
-    """A captioner that has learned nothing, and talks for a while."""
-    torch.manual_seed(0)
-    encoder = ConvImageEncoder(width=16, size=SIZE, channels=(8, 8))
-    head = GenerationHead.for_tokenizer(
-        scene_tokenizer(), width=16, layers=2, heads=2, max_length=14, context_width=16
-    )
-    with torch.no_grad():
-        head.bias[[head.end, head.pad, head.start]] = -5.0
-    joined = Concatenation({"image": 16}, 16)
-    return MultimodalModel({"image": encoder}, joined, head).eval()
+    """The captioner that the service serves if none is named."""
+    return MultimodalModel.from_pretrained("mmbook/scene-captioner")
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +39,15 @@ def folder(model, scenes, tmp_path_factory):
     model.save_pretrained(place)
     keep_reference(Captioner.from_folder(place), list(scenes.images), place)
     return place
+
+
+@pytest.fixture(scope="session")
+def drawn(scenes) -> list[bytes]:
+    """Bytes of eight pictures of scenes, each with another caption."""
+    written = [io.BytesIO() for _ in range(8)]
+    for file, pixels in zip(written, scenes.images, strict=False):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
+    return [file.getvalue() for file in written]
 
 
 @pytest.fixture
@@ -86,7 +81,7 @@ def _running(app, **settings):
 
 
 def _asked(port: int, method: str, path: str, body=None, kind: str = "image/png"):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request(method, path, body, {"Content-Type": kind} if body else {})
     answer = connection.getresponse()
     text = answer.read().decode()

@@ -21,8 +21,9 @@ def test_the_measured_rate_is_that_of_inputs_which_it_has_never_seen():
 def test_it_alarms_when_the_inputs_move_and_is_quiet_again_when_they_come_back():
     monitor = DriftMonitor(features(3000, 0), size=30)
     assert monitor.add(features(29, 1)) == 0 and monitor.value == 0
-    assert monitor.add(features(30, 2, shift=1.5)) == 1 and monitor.alarm
-    assert monitor.add(features(61, 3)) == 0 and not monitor.alarm
+    assert monitor.add(features(1, 4)) == 0 and 0 < monitor.value
+    assert monitor.add(features(30, 2, shift=1.5)) == 1 and monitor.alarm is True
+    assert monitor.add(features(61, 3)) == 0 and monitor.alarm is False
 
 
 def test_one_strange_input_is_seen_at_once():

@@ -22,8 +22,8 @@ def label(data, scenes, captions, version="1"):
 
 
 def test_it_learns_what_was_collected_and_serves(data, scenes):
-    label(data, scenes, ["a big red ring"] * 60)
-    config = TrainingConfig(steps=40, batch_size=16, learning_rate=2e-2)
+    label(data, scenes, ["a ring and a star"] * 60)
+    config = TrainingConfig(steps=40, batch_size=16, learning_rate=3e-3)
     name, difference = tune(data, config=config)
     assert name == "2" and difference.mean == 1
     versions = Versions(data / "versions")
@@ -34,7 +34,7 @@ def test_it_learns_what_was_collected_and_serves(data, scenes):
 
 
 def test_what_learned_nothing_does_not_serve(data, scenes):
-    label(data, scenes, ["a big red ring"] * 20)
+    label(data, scenes, ["a ring and a star"] * 20)
     config = TrainingConfig(steps=1, batch_size=4, learning_rate=1e-9)
     name, difference = tune(data, config=config)
     assert name == "2" and difference.sign == 0
@@ -49,7 +49,7 @@ def test_it_is_held_to_what_it_knew_before(data, scenes, folder):
     known = [{"image": i, "caption": c}
              for i, c in zip(scenes.images[40:160], said, strict=True)]  # fmt: skip
     label(data, scenes, ["a ring"] * 12)
-    config = TrainingConfig(steps=30, batch_size=8, learning_rate=2e-2)
+    config = TrainingConfig(steps=30, batch_size=8, learning_rate=3e-3)
     _, difference = tune(data, known, config)
     assert difference.mean < 0.5
     served = Versions(data / "versions").current

@@ -185,7 +185,7 @@ def status_of(sender: socket.socket) -> int:
 
 
 def test_a_slow_sender_is_told_so_and_holds_nobody_up(serve, picture):
-    running = serve(limits=Limits(seconds=0.6))
+    running = serve(limits=Limits(seconds=2))
     sender = opened(running.port, "Content-Length: 5000\r\n")
     sender.sendall(picture()[:20])
     assert running.ask("POST", "/caption", picture()).status == 200
