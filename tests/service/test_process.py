@@ -29,13 +29,14 @@ def start(tmp_path, folder):
         command += ["--model", str(folder), "--data", str(tmp_path / "data")]
         processes.append(subprocess.Popen(command, stderr=subprocess.PIPE))
         address = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while time.monotonic() < until and processes[-1].poll() is None:
             try:
                 urllib.request.urlopen(f"{address}/health", timeout=5)
                 return processes[-1], address
             except OSError:
                 time.sleep(0.2)
+        processes[-1].kill()
         raise AssertionError(f"it didn't start: {processes[-1].stderr.read()}")
 
     yield started
