@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class Captioner:
             raise TypeError(f"{rule}; got {type(head).__name__}")
         self.model, self.tokenizer, self.head = model.eval(), tokenizer, head
         self.size = int(getattr(model.encoders["image"], "size", 224))
-        self.layers = [block.cross for block in head.blocks]
+        self.layers: list[Any] = [block.cross for block in head.blocks]
         self._queries: list[Tensor] = []
         for layer in self.layers:
             layer.register_forward_pre_hook(self._remember)
@@ -55,7 +55,7 @@ class Captioner:
     def from_folder(cls, name_or_folder: str | Path) -> Captioner:
         """Load a folder of ``save_pretrained``, with the tokenizer that lies in it."""
         folder = find_folder(name_or_folder, needs="config.json")
-        model = MultimodalModel.from_pretrained(folder)
+        model: Any = MultimodalModel.from_pretrained(folder)
         return cls(model, tokenizer_of(folder, model))
 
     @torch.inference_mode()
@@ -106,6 +106,7 @@ class Captioner:
             query = x.unflatten(-1, (layer.heads, -1)).transpose(
                 1, 2
             )  # (B, heads, 1, d)
+            assert kept.keys is not None  # the step has written them
             scores = query @ kept.keys.transpose(-2, -1) / query.shape[-1] ** 0.5
             maps.append(scores.softmax(-1).mean(1)[:, 0])
         mean = torch.stack(maps).mean(0)  # (B, N)

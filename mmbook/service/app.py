@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 try:
     from fastapi import FastAPI, Request
@@ -79,7 +82,7 @@ class Serving:
             self.telemetry.words.inc(sum(word is not None for word in words))
             yield words
 
-    def _watch(self, features) -> list[bool | None]:
+    def _watch(self, features) -> Sequence[bool | None]:
         if (monitor := self.monitor) is None:
             return [None] * len(features)
         self.telemetry.alarms.inc(monitor.add(features))
@@ -90,11 +93,10 @@ class Serving:
         """The picture in a request, within the limits: (3, H, W) uint8."""
         data = await receive(request, self.limits)
         loop, size = asyncio.get_running_loop(), self.captioner.size
-        arguments = self.decoders, decode, data, size, self.limits
+        work = partial(decode, data, size, self.limits)
         try:
-            return await asyncio.wait_for(
-                loop.run_in_executor(*arguments), self.limits.seconds
-            )
+            decoded = loop.run_in_executor(self.decoders, work)
+            return await asyncio.wait_for(decoded, self.limits.seconds)
         except TimeoutError:
             raise Refused(413, "the picture takes too long to decode") from None
 
@@ -139,7 +141,10 @@ class Serving:
     async def health(self) -> JSONResponse:
         """``GET /health``: 200 if it can answer, 503 if not."""
         well, monitor = self.batcher.alive, self.monitor
-        known = {"status": "ok" if well else "down", "version": self.version}
+        known: dict[str, Any] = {
+            "status": "ok" if well else "down",
+            "version": self.version,
+        }
         known |= {"waiting": self.batcher.waiting.qsize(), "labels": self.labels.count}
         if monitor:
             known |= {"drift": monitor.alarm, "false_alarms": monitor.measured}

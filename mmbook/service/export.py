@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,11 @@ def to_onnx(module: nn.Module, file: str | Path, *inputs: Tensor) -> Path:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError('this needs: pip install "mmbook[export]"') from error
-    settings = {"dynamo": True, "external_data": False, "verbose": False}
+    settings: dict[str, Any] = {
+        "dynamo": True,
+        "external_data": False,
+        "verbose": False,
+    }
     settings |= {"dynamic_shapes": _open(inputs), "output_names": ["out"]}
     torch.onnx.export(module.eval(), inputs, str(file), **settings)
     return Path(file)

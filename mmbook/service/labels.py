@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from ..data.files import read_image
+from ..data.files import square
 from .disk import sync, sync_folder, write_whole
 
 
@@ -88,7 +88,5 @@ class Labels:
         return name
 
     def _picture(self, name: str) -> Tensor:
-        file = self.pictures / name
-        with Image.open(file) as image:
-            side = min(image.size)
-        return read_image(file, side)
+        with Image.open(self.pictures / name) as image:
+            return square(image, min(image.size))

@@ -5,14 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
+import prometheus_client as prometheus
+from prometheus_client import Counter, Gauge, Histogram
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -21,9 +15,11 @@ class Telemetry:
     """Counters of one service; :meth:`page` is what Prometheus reads. Chapter 5.5."""
 
     def __init__(self):
-        own = {"registry": CollectorRegistry(), "namespace": "mmbook"}
+        own = {"registry": prometheus.CollectorRegistry(), "namespace": "mmbook"}
         self.registry = own["registry"]
-        ProcessCollector(registry=self.registry)  # memory and processor time, on Linux
+        prometheus.ProcessCollector(
+            registry=self.registry
+        )  # memory and processor time, on Linux
         asked = ["path", "status"]
         self.requests = Counter("requests", "Requests that were answered", asked, **own)
         self.seconds = Histogram(
@@ -41,7 +37,7 @@ class Telemetry:
 
     def page(self) -> bytes:
         """All counters as text."""
-        return generate_latest(self.registry)
+        return prometheus.generate_latest(self.registry)
 
 
 class Counting:

@@ -17,7 +17,7 @@ from .drift import keep_reference
 from .labels import Labels
 from .versions import Versions
 
-_ENOUGH = 300  # pictures that a drift alarm needs as its reference
+_ENOUGH = 600  # pictures that a drift alarm needs as its reference
 
 
 def tune(
