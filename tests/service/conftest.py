@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from mmbook import encoders, fusion, heads  # noqa: F401, so that configs are known
 from mmbook.models import MultimodalModel
 from mmbook.world import CaptionedScenes, sample_scenes
 
