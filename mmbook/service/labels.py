@@ -50,8 +50,8 @@ class Labels:
         with self._lock:
             if self.count >= self.most:
                 raise OverflowError(f"{self.count} labels are kept, and no more fit")
-            row = {"picture": self._keep(picture), "caption": caption, "said": said}
-            row |= {"version": version, "time": round(time.time(), 3)}
+            row: dict = {"picture": self._keep(picture), "caption": caption}
+            row |= {"said": said, "version": version, "time": round(time.time(), 3)}
             line = json.dumps(row, ensure_ascii=False) + "\n"
             with self.file.open("ab") as handle:
                 handle.write(line.encode())
