@@ -40,7 +40,7 @@ def voice():
     return GenerationHead.from_pretrained("mmbook/scene-language-model").eval()
 
 
-# %% exercise 4.4.1 warm-up A decoder on paper
+# %% exercise 4.3.1 warm-up A decoder on paper
 # A decoder remembers only the word before. These are its probabilities:
 #
 # | behind | it says |
@@ -109,7 +109,7 @@ with check("4.3.1", "A decoder on paper") as it:
 # to finish: behind each word, the end comes at the latest in the next but one place with some probability. That
 # is why what has not ended shrinks to zero.
 
-# %% exercise 4.4.2 core Downhill, at each place
+# %% exercise 4.3.2 core Downhill, at each place
 # Write the gradient of the loss with respect to *all* logits of a batch, without autograd: of the mean per word
 # (`average="word"`) and of the article's mean per caption (`average="caption"`). Labels of −100 are padding.
 
@@ -157,7 +157,7 @@ with check("4.3.2", "Downhill, at each place") as it:
 # table, gets its gradient from this tensor: what was said too much, and what too little, at each place. Padding
 # gets exact zeros: not small numbers, none at all.
 
-# %% exercise 4.4.3 core The leak detector
+# %% exercise 4.3.3 core The leak detector
 # At place $t$ a decoder may know the words *before* $t$. If it can see word $t$, or anything that comes after,
 # the answer leaks (答案泄漏): the loss gets wonderfully small, and the model can write nothing.
 #
@@ -244,7 +244,7 @@ with check("4.3.3", "The leak detector") as it:
 # of these cases the loss falls and nobody complains. A test like yours takes milliseconds; run it once on each
 # new decoder, before any training. The same test finds a forgotten causal mask.
 
-# %% exercise 4.4.4 predict Worse than knowing nothing
+# %% exercise 4.3.4 predict Worse than knowing nothing
 # The language model of the book has 43 words. If it held all for equally likely, its perplexity would be 43.
 # Guess its perplexity
 #
@@ -294,7 +294,7 @@ with check("4.3.4", "Worse than knowing nothing") as it:
 # V says: this model knows something that is false here. In a training it often points to a mistake: labels
 # moved by one place, another vocabulary, words in the wrong order.
 
-# %% exercise 4.4.5 core Another smoothing
+# %% exercise 4.3.5 core Another smoothing
 # Some programmes spread $\varepsilon$ over the $V - 1$ *wrong* words only: the true word gets $1 -
 # \varepsilon$. Write, for this kind of smoothing,
 #
@@ -365,7 +365,7 @@ with check("4.3.5", "Another smoothing") as it:
 # a model that was not smoothed. And the gap grows with the size of the vocabulary: the same ε means different
 # logits for 43 words and for 50,000.
 
-# %% exercise 4.4.6 open Noise in what is read
+# %% exercise 4.3.6 open Noise in what is read
 # Scheduled sampling gives the decoder its own words to read. A cheaper idea: exchange some of the words that it
 # reads for *random* ones. Write `noised`, which does that. The check trains a captioner with 20 % noise beside
 # one without, and shows how many captions are exact and how many say the same thing twice, such as "a big red
