@@ -14,7 +14,7 @@ the answer, and is tried: three times the steps. At the test each model also des
 photographs while it is shown the next one: what is left then, it knows without looking.
 Captions are written greedily, and by beam search as well; its two settings were chosen on
 validation photographs with one model (projector and LoRA, three times the steps, seed 2),
-from no penalty of the length and one of 0.7.
+from length penalties of 1 and 0.7.
 """
 
 from __future__ import annotations
