@@ -31,7 +31,8 @@ def equal(a, b):
 # Derive its gradient and write it down. `x` is (N, D), `y` is (N,), `w` is (D,).
 #
 # Then: plain SGD has $\eta = 0.02$ and $\lambda = 0.05$. One weight never gets a gradient from the data. What share
-# of it is left after 1000 steps? And what share, about, if the penalty goes through momentum with $\beta = 0.9$?
+# of it is left after 1000 steps? And what share, about, is left after 300 steps if the penalty goes through momentum
+# with $\beta = 0.9$?
 
 # %% stub
 def gradient(w, x, y, lam):
@@ -39,8 +40,8 @@ def gradient(w, x, y, lam):
     return ...
 
 
-left_sgd = ...
-left_momentum = ...
+left_sgd = ...  # after 1000 steps
+left_momentum = ...  # after 300 steps
 
 # %% solution
 def gradient(w, x, y, lam):
@@ -49,7 +50,7 @@ def gradient(w, x, y, lam):
 
 
 left_sgd = (1 - 0.02 * 0.05)**1000
-left_momentum = (1 - 0.02 * 0.05 / (1 - 0.9))**1000
+left_momentum = (1 - 0.02 * 0.05 / (1 - 0.9))**300
 
 # %% wrong A mean of squares has a sum as its gradient
 def gradient(w, x, y, lam):
@@ -58,7 +59,7 @@ def gradient(w, x, y, lam):
 
 
 left_sgd = (1 - 0.02 * 0.05)**1000
-left_momentum = (1 - 0.02 * 0.05 / (1 - 0.9))**1000
+left_momentum = (1 - 0.02 * 0.05 / (1 - 0.9))**300
 
 # %% wrong The square of the penalty brings a factor of two
 def gradient(w, x, y, lam):
@@ -67,7 +68,7 @@ def gradient(w, x, y, lam):
 
 
 left_sgd = (1 - 0.02 * 0.05)**1000
-left_momentum = (1 - 0.02 * 0.05 / (1 - 0.9))**1000
+left_momentum = (1 - 0.02 * 0.05 / (1 - 0.9))**300
 
 # %% wrong A penalty is not accelerated by momentum
 def gradient(w, x, y, lam):
@@ -76,7 +77,7 @@ def gradient(w, x, y, lam):
 
 
 left_sgd = (1 - 0.02 * 0.05)**1000
-left_momentum = left_sgd
+left_momentum = (1 - 0.02 * 0.05)**300
 
 # %% wrong Decay subtracts the same amount in each step
 def gradient(w, x, y, lam):
@@ -108,7 +109,11 @@ with check("4.1.1", "A penalty and its gradient") as it:
     it.true("autograd agrees", equal(by_hand, auto))
     it.close("left by SGD", left_sgd, 0.3677, within=0.002,
              hint="Each step takes the share ηλ.")
-    it.close("left by momentum", left_momentum, 0.0, within=0.001,
+    theta, m = 1.0, 0.0
+    for _ in range(300):
+        m = 0.9 * m + 0.05 * theta
+        theta -= 0.02 * m
+    it.close("left by momentum", left_momentum, theta, within=0.015,
              hint="Momentum adds up 1 + β + β² + … of it.")
 
 # %% hint
@@ -118,7 +123,8 @@ with check("4.1.1", "A penalty and its gradient") as it:
 # %% remark
 # $e^{-1}$ after 1000 steps: $1 / (\eta\lambda)$ is the time after which about a third is left. It is the number to
 # look at when you choose a decay. If it is longer than the training, the decay can hardly do anything; if it is as
-# short as ten steps, nothing survives. With momentum the same penalty works ten times as fast.
+# short as ten steps, nothing survives. With momentum the same penalty works about ten times as
+# fast: 4 % are left after 300 steps, 5 % by the rule of thumb, and 74 % without momentum.
 
 # %% exercise 4.1.2 predict How far does momentum move the limit?
 # In a bowl of curvature $h$, plain gradient descent converges for $\eta < 2/h$. PyTorch's momentum with $\beta = 0.9$ adds

@@ -151,8 +151,8 @@ with check("4.2.2", "Adam without its correction") as it:
 
 # %% remark
 # The two averages fill up at different speeds: after ten steps $m$ holds 65 % of the gradient, but $v$ with 0.999
-# holds only 1 % of its square. Its root is a tenth, so the steps are six times too long, until thousands of steps
-# have passed. This is why Kingma and Ba needed the correction, and why a slow $\beta_2$ needs it most.
+# holds only 1 % of its square. Its root is a tenth, so the steps are six times too long, and after a thousand steps
+# they are still a quarter too long. This is why Kingma and Ba needed the correction, and why a slow $\beta_2$ needs it most.
 
 # %% exercise 4.2.3 core Another way to begin
 # Why not begin the moving average with the first gradient, $m_1 = g_1$, and go on from there with
