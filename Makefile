@@ -8,7 +8,7 @@ PY := $(if $(WINDOWS),.venv/Scripts/python.exe,.venv/bin/python)
 TESTS := $(PY) -m pytest --quiet --numprocesses logical --maxprocesses 4 -m
 
 .DEFAULT_GOAL := help
-.PHONY: help book test unit notebooks site epub pdf quick types gpu lab run exercises new twice study \
+.PHONY: help book test unit notebooks site epub pdf quick types gpu lab serve run exercises new twice study \
 	studies lint format publish constraints clean
 
 help: ## Show what can be made
@@ -45,6 +45,9 @@ gpu: .venv/ready ## Test the package on a GPU
 
 lab: .venv/ready ## Open JupyterLab
 	$(PY) -m jupyterlab chapters
+
+serve: .venv/ready ## Serve the book's captioner at http://127.0.0.1:8000
+	$(PY) -m mmbook.service
 
 run: .venv/ready ## Execute chapters in place, or CHAPTER=5.2
 	$(PY) tools/run.py $(CHAPTER)

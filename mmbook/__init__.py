@@ -23,6 +23,7 @@ The rooms stand in the order in which data flows; each imports only from those a
 ``studies``, ``samples``   results of long studies; photographs, voices, a clip
 ``notebook``               plots, exercises, checks of gradients
 ``weights``                the book's own pre-trained parts, and how they are made
+``service``                a model in service: what it reads, says, keeps and becomes
 =========================  ==========================================================
 """
 

@@ -126,6 +126,76 @@ def hard_negatives(scores: Tensor, same: Tensor | None = None) -> Tensor:
     return scores.clamp(min=lowest).masked_fill(right, -torch.inf).argmax(1)
 
 
+def distillation(
+    student: Tensor, teacher: Tensor, temperature: float = 1, mask: Tensor | None = None
+) -> Tensor:
+    r"""Mean KL divergence from a teacher's soft targets (知识蒸馏). Chapter 4.5.
+
+    $$\mathcal{L} = \frac{T^2}{n} \sum_{t,v} q_{tv} \log (q_{tv} / p_{tv})$$
+
+    p and q are softmaxes of logits (…, V) / T; ``mask`` (…) says which rows count. The
+    teacher gets no gradient. Hinton et al. 2015, https://arxiv.org/abs/1503.02531.
+    """
+    _check_shapes("logits (…, V)", student, teacher)
+    p, q = ((x / temperature).log_softmax(-1) for x in (student, teacher.detach()))
+    each = (q.exp() * (q - p)).sum(-1)[... if mask is None else mask]
+    return temperature**2 * each.sum() / max(1, each.numel())
+
+
+def dpo(now: Tensor, reference: Tensor, beta: float = 0.1) -> Tensor:
+    r"""Mean loss of pairs of answers of which one is preferred (直接偏好优化).
+
+    $$\mathcal{L} = -\log \sigma(\beta r^+ - \beta r^-),\quad r = \log \pi - \log \pi_0$$
+
+    Log-probabilities (B, 2) of the preferred answer and the other, each summed over its
+    tokens, by the policy $\pi$ and by the reference $\pi_0$, which gets no gradient.
+    Rafailov et al. 2023, https://arxiv.org/abs/2305.18290. Chapter 4.5.
+    """
+    _check_shapes("log-probabilities (B, 2)", now, reference, now[:, :1].expand(-1, 2))
+    better, worse = (now - reference.detach()).unbind(1)
+    return -F.logsigmoid(beta * (better - worse)).mean()
+
+
+def grpo(
+    now: Tensor,
+    old: Tensor,
+    rewards: Tensor,
+    mask: Tensor,
+    clip: float = 0.2,
+    beta: float = 0.0,
+    reference: Tensor | None = None,
+    scale: bool = True,
+    length: int | None = None,
+) -> Tensor:
+    r"""Clipped policy gradient, rewards compared in groups (组相对策略优化). Chapter 4.5.
+
+    $$\mathcal{L} = \frac{1}{BG} \sum_{b,i} \frac{1}{|y_i|} \sum_t \big(-{\min}(\rho A_i,
+    \mathrm{clip}(\rho, 1 \pm \epsilon) A_i) + \beta k_3\big),\quad k_3 = e^d - d - 1$$
+
+    Log-probabilities (B, G, L) of the tokens of G answers: ``now``, $\rho$ times ``old``;
+    $d$ = reference − now. ``mask`` says which are real. $A$: ``rewards`` (B, G) less the
+    group's mean, over its standard deviation if ``scale``; ``length`` is put for $|y|$.
+    Shao et al. 2024, https://arxiv.org/abs/2402.03300.
+    """
+    reference = now if reference is None else reference
+    _check_shapes("log-probabilities and mask (B, G, L)", now, old, reference, mask)
+    _check_shapes("rewards (B, G)", rewards, now[..., 0])
+    if rewards.shape[1] < 2:
+        raise ValueError("a group of one answer has nothing to be compared with")
+    gap = rewards - rewards.mean(1, keepdim=True)
+    gap = gap / (rewards.std(1, keepdim=True) + 1e-4 if scale else 1)
+    ratio, gap = (now - old.detach()).exp(), gap[..., None]
+    gain = torch.minimum(ratio * gap, ratio.clamp(1 - clip, 1 + clip) * gap)
+    behind = reference.detach() - now
+    each = (beta * (behind.exp() - behind - 1) - gain).masked_fill(~mask, 0).sum(-1)
+    return (each / (length or mask.sum(-1).clamp(min=1))).mean()
+
+
+def _check_shapes(what: str, *given: Tensor) -> None:
+    if len({x.shape for x in given}) > 1:
+        raise ValueError(f"{what} must fit; got {[tuple(x.shape) for x in given]}")
+
+
 def check_no_nan(values: Tensor, name: str) -> None:
     """Raise ValueError if a value is NaN: it has no place in any order. Chapter 2.8."""
     if rows := int(values.flatten(1).isnan().any(1).sum()):

@@ -9,7 +9,10 @@ from torch.nn import functional as F
 from mmbook.losses import (
     contrastive,
     cross_entropy,
+    distillation,
+    dpo,
     gather_rows,
+    grpo,
     hard_negatives,
     sigmoid_contrastive,
 )
@@ -302,3 +305,183 @@ def test_hard_negatives_say_what_is_wrong():
     with pytest.raises(ValueError, match="row 1 has no wrong column"):
         same = torch.tensor([[True, False], [True, True]])
         hard_negatives(torch.zeros(2, 2), same)
+
+
+def softmaxes(temperature):
+    """Logits of a student and a teacher, (2, 4, 5), and their softmaxes."""
+    torch.manual_seed(1)
+    student, teacher = torch.randn(2, 2, 4, 5).double()
+    p, q = (x.div(temperature).softmax(-1) for x in (student, teacher))
+    return student, teacher, p, q
+
+
+def test_distillation_is_the_kl_divergence_times_the_squared_temperature():
+    student, teacher, p, q = softmaxes(3.0)
+    expected = 9 * (q * (q / p).log()).sum(-1).mean()
+    torch.testing.assert_close(distillation(student, teacher, 3.0), expected)
+    theirs = F.kl_div(p.log().flatten(0, 1), q.flatten(0, 1), reduction="batchmean")
+    torch.testing.assert_close(distillation(student, teacher, 3.0), 9 * theirs)
+    by_hand = distillation(torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3), 0]]))
+    assert by_hand.item() == pytest.approx(
+        math.log(2) + 0.75 * math.log(0.75) - 0.25 * math.log(4)
+    )
+    assert distillation(teacher, teacher, 3.0).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_distillation_at_a_high_temperature_compares_centred_logits():
+    """Hinton et al., equation 4: the factor T² leaves (1 / 2V) |z − v|²."""
+    student, teacher, *_ = softmaxes(1.0)
+    gap = student - teacher
+    gap = gap - gap.mean(-1, keepdim=True)
+    expected = gap.square().sum(-1).mean() / (2 * 5)
+    found = distillation(student, teacher, 1e4)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+
+
+def test_distillation_counts_only_the_rows_of_the_mask_and_teaches_the_student_alone():
+    student, teacher, *_ = softmaxes(2.0)
+    mask = torch.tensor([[True, True, False, False], [True, False, False, False]])
+    spoilt = student.masked_fill(~mask[..., None], 77.0).requires_grad_()
+    teacher.requires_grad_()
+    loss = distillation(spoilt, teacher, 2.0, mask)
+    torch.testing.assert_close(
+        loss, distillation(student[mask], teacher.detach()[mask], 2.0)
+    )
+    loss.backward()
+    assert teacher.grad is None and spoilt.grad[~mask].abs().max() == 0
+    nothing = distillation(spoilt, teacher, 2.0, torch.zeros_like(mask))
+    assert nothing.item() == 0
+    with pytest.raises(ValueError, match=r"\(…, V\).*\(2, 4, 5\).*\(2, 4, 3\)"):
+        distillation(student, teacher[..., :3])
+
+
+def test_dpo_is_the_formula_and_trls():
+    """TRL's sigmoid loss: −log σ(β (π log ratio − reference log ratio))."""
+    now = torch.tensor([[-3.0, -4.0], [-6.0, -2.0]])
+    reference = torch.tensor([[-3.5, -3.0], [-6.0, -3.0]])
+    margins = (0.5 + 1.0, 0.0 - 1.0)
+    expected = sum(math.log(1 + math.exp(-0.3 * m)) for m in margins) / 2
+    assert dpo(now, reference, beta=0.3).item() == pytest.approx(expected)
+    logratios = now[:, 0] - now[:, 1] - (reference[:, 0] - reference[:, 1])
+    torch.testing.assert_close(
+        dpo(now, reference, 0.3), -F.logsigmoid(0.3 * logratios).mean()
+    )
+
+
+def test_dpo_starts_at_log_2_and_pulls_the_two_answers_apart():
+    now = torch.tensor([[-3.0, -4.0], [-6.0, -2.0]]).requires_grad_()
+    reference = now.detach().clone().requires_grad_()
+    loss = dpo(now, reference, beta=0.2)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2))
+    expected = torch.tensor([[-0.05, 0.05]] * 2)  # β / 2, of two pairs
+    torch.testing.assert_close(now.grad, expected)
+    assert reference.grad is None
+    worse = dpo(now.detach().flip(1), reference, 0.2)
+    assert worse != loss  # the first column is the preferred one
+
+
+def test_dpo_names_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"\(B, 2\).*\(4, 3\)"):
+        dpo(torch.zeros(4, 3), torch.zeros(4, 3))
+    with pytest.raises(ValueError, match=r"\(4, 2\), \(3, 2\)"):
+        dpo(torch.zeros(4, 2), torch.zeros(3, 2))
+
+
+def group():
+    """Log-probabilities (2, 3, 4) now, before, of a reference; rewards, mask."""
+    torch.manual_seed(2)
+    now, old, reference = -3 * torch.rand(3, 2, 3, 4).double()
+    rewards = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 2.0]]).double()
+    lengths = torch.tensor([[4, 2, 1], [3, 4, 2]])
+    return now, old, reference, rewards, torch.arange(4) < lengths[..., None]
+
+
+def trls_grpo(kind, beta=0.0, clip=0.2):
+    """The formulas of TRL's GRPOTrainer, answer by answer and token by token."""
+    now, old, reference, rewards, mask = group()
+    total = []
+    for b in range(2):
+        spread = rewards[b].std() + 1e-4 if kind == "grpo" else 1.0
+        for i in range(3):
+            advantage, tokens = (rewards[b, i] - rewards[b].mean()) / spread, []
+            for t in range(int(mask[b, i].sum())):
+                ratio = (now[b, i, t] - old[b, i, t]).exp()
+                clipped = min(max(ratio, 1 - clip), 1 + clip)
+                gap = reference[b, i, t] - now[b, i, t]
+                k3 = gap.exp() - gap - 1
+                tokens.append(beta * k3 - min(ratio * advantage, clipped * advantage))
+            total.append(sum(tokens) / (len(tokens) if kind == "grpo" else 8))
+    return sum(total) / len(total)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3])
+def test_grpo_is_the_formula_of_trl(beta):
+    now, old, reference, rewards, mask = group()
+    found = grpo(now, old, rewards, mask, beta=beta, reference=reference)
+    torch.testing.assert_close(found, trls_grpo("grpo", beta))
+    found = grpo(
+        now, old, rewards, mask, beta=beta, reference=reference, scale=False, length=8
+    )
+    torch.testing.assert_close(found, trls_grpo("dr_grpo", beta))
+
+
+def test_grpo_padding_does_not_count():
+    now, old, reference, rewards, mask = group()
+    spoilt = now.masked_fill(~mask, -9.0).requires_grad_()
+    loss = grpo(spoilt, old, rewards, mask, beta=0.1, reference=reference)
+    torch.testing.assert_close(
+        loss, grpo(now, old, rewards, mask, beta=0.1, reference=reference)
+    )
+    loss.backward()
+    assert spoilt.grad[~mask].abs().max() == 0
+
+
+def test_grpo_in_the_first_step_is_reinforce_with_the_groups_mean():
+    """Ratio one: the gradient of log p is −A / |y| / (B G), nothing is clipped."""
+    _, old, _, rewards, mask = group()
+    now = old.clone().requires_grad_()
+    grpo(now, old, rewards, mask, scale=False).backward()
+    advantage = rewards - rewards.mean(1, keepdim=True)
+    expected = -(advantage / mask.sum(-1))[..., None] * mask / 6
+    torch.testing.assert_close(now.grad, expected)
+
+
+def test_grpo_stops_where_a_good_answer_is_likely_enough_but_not_where_it_fell():
+    old, rewards = torch.zeros(1, 2, 1), torch.tensor([[1.0, 0.0]])
+    mask = torch.ones(1, 2, 1, dtype=torch.bool)
+    for shift, moves in ((0.5, [False, True]), (-0.5, [True, False])):
+        now = torch.full((1, 2, 1), shift, requires_grad=True)
+        grpo(now, old, rewards, mask).backward()
+        assert (now.grad.flatten() != 0).tolist() == moves
+
+
+def test_grpo_learns_nothing_from_a_group_of_equal_rewards():
+    now, old, _, _, mask = group()
+    now = now.requires_grad_()
+    loss = grpo(now, old, torch.ones(2, 3).double(), mask)
+    loss.backward()
+    assert loss == 0 and now.grad.abs().max() == 0
+
+
+def test_grpo_says_what_is_wrong():
+    now, old, _, rewards, mask = group()
+    with pytest.raises(ValueError, match=r"\(B, G\).*\(3, 2\), \(2, 3\)"):
+        grpo(now, old, rewards.T, mask)
+    with pytest.raises(ValueError, match=r"\(B, G, L\).*\(2, 3, 3\)"):
+        grpo(now, old, rewards, mask[..., :3])
+    with pytest.raises(ValueError, match="group of one answer"):
+        grpo(now[:, :1], old[:, :1], rewards[:, :1], mask[:, :1])
+
+
+def test_gradients_of_distillation_dpo_and_grpo_are_those_of_the_functions():
+    student, teacher, *_ = softmaxes(1.0)
+    now, old, reference, rewards, mask = group()
+    gradcheck = torch.autograd.gradcheck
+    assert gradcheck(lambda x: distillation(x, teacher, 2.0), student.requires_grad_())
+    pairs = now[:, :2, 0].clone().requires_grad_()
+    assert gradcheck(lambda x: dpo(x, old[:, :2, 0]), pairs)
+    assert gradcheck(
+        lambda x: grpo(x, old, rewards, mask, beta=0.1, reference=reference),
+        now.requires_grad_(),
+    )

@@ -32,6 +32,7 @@ def test_every_part_is_made_by_the_script():
         making.LANGUAGE_MODEL,
         making.IMAGE_ENCODER,
         making.AUDIO_ENCODER,
+        making.CAPTIONER,
     }
     assert {folder.name for folder in PARTS} == made == set(_ABOUT)
 

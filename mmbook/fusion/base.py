@@ -63,8 +63,8 @@ class Fusion(Configured):
             if part.width != (size := self.widths[name]):
                 given = f"{name} tokens of width {size}; got {part.width}"
                 raise ValueError(f"this fusion takes {given}")
-        rows = {name: len(part) for name, part in tokens.items()}
-        if len(set(rows.values())) != 1:
+        rows = {name: part.mask.shape[0] for name, part in tokens.items()}
+        if any(number != part.mask.shape[0] for number in rows.values()):
             given = ", ".join(f"{name} {number}" for name, number in rows.items())
             raise ValueError(f"all modalities must be of one batch size; got {given}")
 

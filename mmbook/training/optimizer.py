@@ -10,7 +10,7 @@ from .config import TrainingConfig
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """A step's rate: linear warm-up, then constant or cosine (余弦退火). Chapter 4.1."""
+    """A step's rate: linear warm-up, then constant or cosine (余弦退火). Chapter 4.2."""
     warmup = max(1, round(config.warmup * config.steps)) if config.warmup else 0
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -21,7 +21,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD, with weight decay only where it belongs. Chapter 4.1.
+    """AdamW or SGD, with weight decay only where it belongs. Chapter 4.2.
 
     It pulls matrices to zero: each ``weight`` of two or more dimensions, and what a
     module's ``decays`` names; not biases, norms, embeddings, positions.

@@ -1,6 +1,6 @@
 """Make the book's own pre-trained parts: ``python -m mmbook.weights --out FOLDER``.
 
-Three parts are trained on scenes, for longer than a chapter has time for:
+Four parts are trained on scenes, for longer than a chapter has time for:
 
 ``scene-language-model``
     a decoder that has read sentences about scenes and has never seen a picture;
@@ -10,11 +10,13 @@ Three parts are trained on scenes, for longer than a chapter has time for:
     thrown away (Tschannen et al. 2023, https://arxiv.org/abs/2306.07915);
 ``scene-audio-encoder``
     an audio encoder that learned to hear by writing down what was said (CTC), in
-    hundreds of voices; its output layer is thrown away.
+    hundreds of voices; its output layer is thrown away;
+``scene-captioner``
+    a whole captioner from scratch, the one that ``python -m mmbook.service`` serves.
 
 No held-out pair of colour and shape occurs in any of them. The full, canonical captions
 on which chapter 5.2 fine-tunes occur in neither of the first two; the third hears them,
-beside incomplete ones and sentences about motion. Every run is seeded, writes
+beside incomplete ones and sentences about motion, and the last learns from them alone. Every run is seeded, writes
 checkpoints and can be taken up where it was stopped. The results are installed with the package and
 load as ``from_pretrained("mmbook/scene-image-encoder")``.
 """
@@ -29,12 +31,15 @@ from ..data.collate import Collate
 from ..encoders.audio import ConvAudioEncoder
 from ..encoders.image import ConvImageEncoder
 from ..fusion import Concatenation
+from ..generation import generate, to_text
 from ..heads.ctc import CTCHead
 from ..heads.generation import GenerationHead
 from ..metrics import word_error_rate
 from ..models import LanguageModel, MultimodalModel
 from ..training.config import TrainingConfig
 from ..training.loop import fit
+from ..world.datasets import CaptionedScenes
+from ..world.judging import attribute_accuracy
 from ..world.language import motion_words, scene_tokenizer
 from ..world.scenes import sample_moving_scenes, sample_scenes
 from ..world.voices import sample_voices
@@ -42,7 +47,7 @@ from .texts import AltTexts, Dictations
 
 WIDTH = 96
 LANGUAGE_MODEL, IMAGE_ENCODER = "scene-language-model", "scene-image-encoder"
-AUDIO_ENCODER = "scene-audio-encoder"
+AUDIO_ENCODER, CAPTIONER = "scene-audio-encoder", "scene-captioner"
 
 
 def pretrain_language_model(folder: Path, seed: int = 0, steps: int = 4000):
@@ -117,6 +122,50 @@ def pretrain_audio_encoder(folder: Path, seed: int = 0, steps: int = 800):
     collate = Collate(tokenizer)
     history = fit(model, data, config, collate, _hearing_of(unseen, tokenizer))
     return encoder, history
+
+
+def train_captioner(folder: Path, seed: int = 0, steps: int = 1600):
+    """See scenes; learn to say all of what they show. The captioner and its history."""
+    tokenizer = scene_tokenizer()
+    torch.manual_seed(seed)
+    settings = {"layers": 1, "smoothing": 0.1, "context_width": WIDTH}
+    head = GenerationHead.for_tokenizer(
+        tokenizer, width=WIDTH, heads=4, max_length=32, **settings
+    )
+    joined = Concatenation({"image": WIDTH}, WIDTH)
+    model = MultimodalModel({"image": ConvImageEncoder(width=WIDTH)}, joined, head)
+    data = CaptionedScenes(sample_scenes(20_000, seed=1000 + seed))
+    config = TrainingConfig(
+        steps=steps,
+        batch_size=32,
+        learning_rate=1.4e-3,
+        folder=str(folder),
+        save_every=200,
+        validate_every=steps,
+        seed=seed,
+    )
+    held = {pairs: sample_scenes(1000, 2000, pairs=pairs) for pairs in _PAIRS}
+    sets = {_PAIRS[pairs]: CaptionedScenes(held[pairs], seed=2000) for pairs in held}
+    return model, fit(model, data, config, Collate(tokenizer), _right_on(sets))
+
+
+_PAIRS = {"seen": "right on unseen scenes", "held-out": "right on pairs never shown"}
+
+
+def _right_on(sets: dict[str, CaptionedScenes]):
+    """The loss on the first set; of each, how many captions are true and complete."""
+    tokenizer = scene_tokenizer()
+    first = next(iter(sets.values()))
+    batch = Collate(tokenizer)([first[index] for index in range(500)])
+
+    def validate(model) -> dict[str, float]:
+        shares = {"loss": float(model(**batch).loss)}
+        for name, data in sets.items():
+            said = to_text(generate(model, {"image": data.images / 255}), tokenizer)
+            shares[name] = attribute_accuracy(said, data.scenes)["exact"]
+        return shares
+
+    return validate
 
 
 def _hearing_of(data: Dictations, tokenizer):

@@ -16,7 +16,7 @@ from web.source_marks import plain
 from web.source_package import ROOMS, Package, Target
 from web.source_uses import index
 
-APART = {"explain", "world", "studies", "samples", "notebook", "weights"}
+APART = {"explain", "world", "studies", "samples", "notebook", "weights", "service"}
 READERS = {  # of people's files: plumbing, which no chapter derives
     f"mmbook.data.{name}"
     for name in "files tables rows captions questions recordings folders".split()

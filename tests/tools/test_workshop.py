@@ -103,7 +103,7 @@ def test_the_environments_are_the_same():
         "tools/environment.py"
     )
     everything = PROJECT["project"]["optional-dependencies"]["dev"]
-    assert everything == ["mmbook[book,lab,search,test]"]
+    assert everything == ["mmbook[book,export,lab,search,service,test]"]
     python = PROJECT["project"]["requires-python"]
     assert f"python{python}" in conda["dependencies"]
 
@@ -116,6 +116,8 @@ def test_what_is_required_is_in_the_constraints():
         + extras["test"]
         + extras["lab"]
         + extras["book"]
+        + extras["service"]
+        + extras["export"]
     )
     names = {re.match(r"[\w-]+", requirement).group().lower() for requirement in wanted}
     assert names - pinned <= {"setuptools"}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 ROOMS = (  # in the order in which data flows through them
     "tokens layers saving losses models data encoders pretrained fusion heads twins "
     "training finetuning generation metrics explain world studies samples notebook "
-    "weights"
+    "weights service"
 ).split()
 
 

@@ -354,8 +354,8 @@ with check("1.2.5", "What is left without the photograph?") as it:
 # `references[1:] + references[:1]` moves each list by one place.
 
 # %% remark
-# For the first seed the captions score 0.14, and 0.05 as captions of the next photograph, so two thirds of the score are owed to the photographs. The score
-# itself is low: on test photographs of its own kind the model reaches 0.34, and people, each judged by the other four, 1.13 on the book's photographs.
+# For the first seed the captions score 0.14, and 0.05 as captions of the next photograph, so two thirds of the score are owed to the photographs;
+# for the other two seeds it is about one half. The score itself is low: on the same photographs the first caption of people, judged by the other four, reaches 1.13.
 
 # %% exercise 1.2.6 open Another place to meet
 # The chapter uses cross-attention. The package has more fusions: their names are the keys of `FUSIONS`. Choose *another* one with which a model learns our

@@ -53,6 +53,10 @@ def mean_losses(lengths, width, words):
 def mean_losses(lengths, width, words):
     return math.log(words), math.log(words + 1)
 
+# %% wrong A batch always has two captions
+def mean_losses(lengths, width, words):
+    return math.log(words), math.log(words) * sum(lengths) / (2 * width)
+
 # %% wrong The loss of padding is the share of padding
 def mean_losses(lengths, width, words):
     padding = 1 - sum(lengths) / (width * len(lengths))
@@ -65,8 +69,9 @@ with check("5.3.1", "A loss that is mostly padding") as it:
              hint="Each real token costs the same.")
     it.close("over all places", padded, math.log(1000) * 13 / 128,
              within=1e-6, hint="What does a place of padding cost?")
-    it.close("padded to 26 places", mean_losses([12, 14], 26, 1000)[1],
-             math.log(1000) / 2, within=1e-6)
+    it.close("three captions in 26 places",
+             mean_losses([10, 14, 2], 26, 1000)[1], math.log(1000) / 3,
+             within=1e-6, hint="How many places do the captions have?")
 
 # %% hint
 # −log 1 is zero. So padding adds nothing to the sum, and much to the number by which it is divided.
@@ -131,7 +136,7 @@ with check("5.3.2", "Which test finds it?") as it:
         "by heart": "The gradient has the right direction: it learns.",
     })
     it.choice("the mean over the batch", average, "examples apart", {
-        "examples apart": "The first row changes with the other pictures.",
+        "examples apart": "Alone, an example gets other logits.",
         "uses the picture": "It fails too, but it doesn't name the reason.",
     })
 
@@ -186,6 +191,23 @@ def leaks(decode, labels, words):
     other = (labels + 1) % words
     return not torch.allclose(decode(other)[:, :1], decode(labels)[:, :1])
 
+# %% wrong The first place cannot leak
+def leaks(decode, labels, words):
+    before = decode(labels)
+    for t in range(1, labels.shape[1]):
+        other = labels.clone()
+        other[:, t:] = (labels[:, t:] + 1) % words
+        if not torch.allclose(decode(other)[:, :t + 1], before[:, :t + 1]):
+            return True
+    return False
+
+# %% wrong One place in the middle stands for all
+def leaks(decode, labels, words):
+    other, t = labels.clone(), 2
+    other[:, t:] = (labels[:, t:] + 1) % words
+    before, after = decode(labels), decode(other)
+    return not torch.allclose(after[:, :t + 1], before[:, :t + 1])
+
 # %% wrong A perfect loss is the sign of a leak
 def leaks(decode, labels, words):
     loss = F.cross_entropy(decode(labels).flatten(0, 1), labels.flatten())
@@ -203,11 +225,13 @@ def moved(labels, by):
     return padded[:, max(-by, 0):][:, :L]
 
 
-def late(labels):
-    """Honest at first; from place 4 on it reads its own word."""
-    read = moved(labels, 1)
-    read[:, 4:] = labels[:, 4:]
-    return table[read]
+def once(place):
+    """A decoder that reads its own word at one place only."""
+    def decode(labels):
+        read = moved(labels, 1)
+        read[:, place] = labels[:, place]
+        return table[read]
+    return decode
 
 
 with check("5.3.3", "A test for leaks") as it:
@@ -218,14 +242,15 @@ with check("5.3.3", "A test for leaks") as it:
             hint="Compare the logits up to place t, t included.")
     it.true("it reads the word after next",
             leaks(lambda x: table[moved(x, -2)], labels, 7))
-    it.true("it reads its own word from place 4 on",
-            leaks(late, labels, 7), hint="Try each t.")
+    it.true("it reads its own word at one place, whichever",
+            all(leaks(once(place), labels, 7) for place in range(6)),
+            hint="Try each t.")
 
 # %% hint
 # Change the labels from place $t$ on, for example to `(labels + 1) % words`, and compare the logits `[:, :t + 1]` before and after.
 
 # %% remark
-# The test needs no training and no data. It finds a forgotten mask, a missing shift, and a batch norm over the places.
+# The test needs no training and no data. It finds a forgotten mask, a missing shift, and a normalisation over the places.
 
 # %% exercise 5.3.4 core Parts that add up
 # A batch went through the model in parts. `losses` holds the mean loss of each part over its labels, `counts` the number of its labels. Write the mean loss
@@ -256,6 +281,12 @@ def joint(losses, counts):
     factors = [count / total for count in counts]
     return sum(x * f for x, f in zip(losses, factors)), factors
 
+# %% wrong A part without labels has no factor
+def joint(losses, counts):
+    used = [(x, count) for x, count in zip(losses, counts) if count]
+    factors = [count / sum(counts) for _, count in used]
+    return sum(x * f for (x, _), f in zip(used, factors)), factors
+
 # %% wrong The factors are the counts
 def joint(losses, counts):
     total = sum(x * c for x, c in zip(losses, counts) if c)
@@ -268,9 +299,11 @@ with check("5.3.4", "Parts that add up") as it:
              hint="Three of four labels are in the first part.")
     it.close("the first factor", factors[0], 0.75, within=1e-9)
     it.close("the second factor", factors[1], 0.25, within=1e-9)
-    it.close("a part without labels",
-             joint([2.0, float("nan"), 4.0], [5, 0, 5])[0], 3.0,
-             within=1e-9, hint="Zero times nan is nan.")
+    loss, factors = joint([2.0, float("nan"), 4.0], [5, 0, 5])
+    it.close("a part without labels", loss, 3.0, within=1e-9,
+             hint="Zero times nan is nan.")
+    it.equal("a factor for each part", list(factors), [0.5, 0, 0.5],
+             hint="A part without labels has the factor 0.")
 
 # %% hint
 # The loss of the whole is $\sum_i n_i \ell_i / \sum_i n_i$, where part $i$ has $n_i$ labels.
