@@ -11,10 +11,10 @@ import math
 
 import torch
 
-from mmbook.metrics import cider, words
+from mmbook.metrics import cider
 from mmbook.notebook.exercises import check
 from mmbook.samples import photographs
-from mmbook.studies import interval, load
+from mmbook.studies import load
 
 study = load("results_table")
 
@@ -324,7 +324,7 @@ with check("5.4.5", "How large must the test set be?") as it:
 # %% remark
 # Similar models need fewer pictures, since fewer pairs are discordant. Two trainings of the same method can still disagree on a quarter of the pictures.
 
-# %% exercise 5.4.6 core Real photographs, in the public form
+# %% exercise 5.4.6 open Real photographs, in the public form
 # `results` is a text in COCO's form: a list of records with `image_id` and `caption`, in any order. `annotations` is a list of such records, several for each
 # picture. Write `scored`: the CIDEr of the results over all pictures *of the annotations*. A picture without a caption counts as an empty caption. Two
 # captions for one picture are an error: raise `ValueError`.
