@@ -36,7 +36,7 @@ from mmbook.world import (
 
 torch.set_num_threads(1)
 NAMES = list(COLOURS)
-eyes = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")
+encoder = ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")
 
 
 def one_thing(count, seed):
@@ -53,7 +53,7 @@ def shape_of(scenes):
 def tokens_of(scenes, seed, noise=0.02):
     """What the pre-trained encoder says of the pictures: (B, N, D)."""
     pictures = render(scenes, noise=noise, seed=seed).split(200)
-    return torch.cat([eyes(part).values for part in pictures])
+    return torch.cat([encoder(part).values for part in pictures])
 
 
 # %% exercise 3.4.1 warm-up How many labels were saved?
@@ -80,6 +80,38 @@ def labels_needed(sizes, accuracies, wanted):
             return sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share
     return math.inf
 
+
+# %% wrong The axis of the labels is linear
+def labels_needed(sizes, accuracies, wanted):
+    """With how many labels the curve reaches the wanted accuracy."""
+    if wanted <= accuracies[0]:
+        return sizes[0]
+    for i in range(1, len(sizes)):
+        low, high = accuracies[i - 1], accuracies[i]
+        if wanted <= high:
+            share = (wanted - low) / (high - low)
+            return sizes[i - 1] + share * (sizes[i] - sizes[i - 1])
+    return math.inf
+
+
+# %% wrong A curve that ends below has needed its last number of labels
+def labels_needed(sizes, accuracies, wanted):
+    """With how many labels the curve reaches the wanted accuracy."""
+    for i in range(1, len(sizes)):
+        low, high = accuracies[i - 1], accuracies[i]
+        if wanted <= high:
+            share = max(0.0, (wanted - low) / (high - low))
+            return sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share
+    return sizes[-1]
+
+
+# %% wrong Only measured points count
+def labels_needed(sizes, accuracies, wanted):
+    """With how many labels the curve reaches the wanted accuracy."""
+    for size, accuracy in zip(sizes, accuracies):
+        if accuracy >= wanted:
+            return size
+    return math.inf
 
 # %% check
 with check("3.4.1", "How many labels were saved?") as it:
@@ -142,6 +174,53 @@ def as_linear(means):
     return means, -means.square().sum(1) / 2
 
 
+# %% wrong The means alone are the layer; it needs no bias
+def class_means(x, y, classes):
+    """The mean of each class: x (n, D), y (n,) → (classes, D)."""
+    return torch.stack([x[y == c].mean(0) for c in range(classes)])
+
+
+def nearest(means, new):
+    """The class with the nearest mean, of each new vector: (B,)."""
+    return torch.cdist(new, means).argmin(1)
+
+
+def as_linear(means):
+    """Weights (classes, D) and biases (classes,) that decide the same."""
+    return means, torch.zeros(len(means))
+
+
+# %% wrong The bias is the whole squared length
+def class_means(x, y, classes):
+    """The mean of each class: x (n, D), y (n,) → (classes, D)."""
+    return torch.stack([x[y == c].mean(0) for c in range(classes)])
+
+
+def nearest(means, new):
+    """The class with the nearest mean, of each new vector: (B,)."""
+    return torch.cdist(new, means).argmin(1)
+
+
+def as_linear(means):
+    """Weights (classes, D) and biases (classes,) that decide the same."""
+    return means, -means.square().sum(1)
+
+
+# %% wrong The largest inner product is the nearest mean
+def class_means(x, y, classes):
+    """The mean of each class: x (n, D), y (n,) → (classes, D)."""
+    return torch.stack([x[y == c].mean(0) for c in range(classes)])
+
+
+def nearest(means, new):
+    """The class with the nearest mean, of each new vector: (B,)."""
+    return (new @ means.T).argmax(1)
+
+
+def as_linear(means):
+    """Weights (classes, D) and biases (classes,) that decide the same."""
+    return means, -means.square().sum(1) / 2
+
 # %% check
 with check("3.4.2", "Nearest class mean") as it:
     toy = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]])
@@ -195,6 +274,24 @@ guess_balanced = 1 / 6
 guess_misfits = 0.0
 look_at = "b"
 
+# %% wrong A large test set from the world tells all
+guess_world = 0.95 + 0.05 / 6
+guess_balanced = 1 / 6
+guess_misfits = 0.0
+look_at = "a"
+
+# %% wrong A model that is right in the world is right everywhere, as its test set shows
+guess_world = 0.95
+guess_balanced = 0.95
+guess_misfits = 0.95
+look_at = "a"
+
+# %% wrong What has a low loss has learned the shape
+guess_world = 0.95 + 0.05 / 6
+guess_balanced = 1 / 6
+guess_misfits = 1 / 6
+look_at = "c"
+
 # %% check
 rng = random.Random(0)
 pairs = [(rng.randrange(6), rng.random() < 0.95, rng.randrange(6))
@@ -204,7 +301,7 @@ misfits = [(s, c) for s, c in world if s != c]
 
 
 def colour_alone(things):
-    """Accuracy of who answers with the shape that belongs to the colour."""
+    """Accuracy of a model that answers with the shape that belongs to the colour."""
     return sum(shape == colour for shape, colour in things) / len(things)
 
 
@@ -261,6 +358,59 @@ def flip_rate(model, scenes, seed):
     return (before != after).float().mean().item()
 
 
+# %% wrong New pictures need new noise
+def recoloured(scenes, by=1):
+    """The same scenes in other colours."""
+    changed = []
+    for scene in scenes:
+        thing = scene.things[0]
+        place = (NAMES.index(thing.colour) + by) % len(NAMES)
+        changed.append(Scene((replace(thing, colour=NAMES[place]),)))
+    return changed
+
+
+def flip_rate(model, scenes, seed):
+    """How often the answer changes if the colour does, from 0 to 1."""
+    before = model(render(scenes, seed=seed))
+    after = model(render(recoloured(scenes), seed=seed + 1))
+    return (before != after).float().mean().item()
+
+
+# %% wrong The share that stays the same is the flip rate
+def recoloured(scenes, by=1):
+    """The same scenes in other colours."""
+    changed = []
+    for scene in scenes:
+        thing = scene.things[0]
+        place = (NAMES.index(thing.colour) + by) % len(NAMES)
+        changed.append(Scene((replace(thing, colour=NAMES[place]),)))
+    return changed
+
+
+def flip_rate(model, scenes, seed):
+    """How often the answer changes if the colour does, from 0 to 1."""
+    before = model(render(scenes, seed=seed))
+    after = model(render(recoloured(scenes), seed=seed))
+    return (before == after).float().mean().item()
+
+
+# %% wrong After the last colour there is none
+def recoloured(scenes, by=1):
+    """The same scenes in other colours."""
+    changed = []
+    for scene in scenes:
+        thing = scene.things[0]
+        place = min(NAMES.index(thing.colour) + by, len(NAMES) - 1)
+        changed.append(Scene((replace(thing, colour=NAMES[place]),)))
+    return changed
+
+
+def flip_rate(model, scenes, seed):
+    """How often the answer changes if the colour does, from 0 to 1."""
+    before = model(render(scenes, seed=seed))
+    after = model(render(recoloured(scenes), seed=seed))
+    return (before != after).float().mean().item()
+
 # %% check
 def by_colour(pictures):
     """The known colour that is nearest to the most colourful pixel."""
@@ -303,15 +453,15 @@ with check("3.4.4", "Change the colour only") as it:
 # counterfactual test is only as good as its "all else equal". For photographs and for texts this is the hard
 # part: nobody can repaint a person and change nothing else. Scenes can.
 
-# %% exercise 3.4.5 core A spring to the start
-# To forget less, one adds to the loss a spring that pulls each weight towards where it was before fine-tuning,
+# %% exercise 3.4.5 core L2-SP: a pull to the start
+# To forget less, one adds to the loss a penalty, L2-SP, that pulls each weight towards where it was before fine-tuning,
 # $\theta_0$:
 #
 # $$\mathcal L'(\theta) = \mathcal L(\theta) + \frac{\alpha}{2} \lVert \theta - \theta_0 \rVert^2$$
 #
 # Write one step of gradient descent on $\mathcal L'$ by hand; you are given the gradient $g$ of $\mathcal L$ alone.
 # Then suppose that the new task wants the weight to be at $\theta_1$ and its loss is
-# $\frac{h}{2} (\theta - \theta_1)^2$. Where do task and spring leave the weight in the end?
+# $\frac{h}{2} (\theta - \theta_1)^2$. Where do task and penalty leave the weight in the end?
 
 # %% stub
 def step(theta, g, start, rate, alpha):
@@ -335,8 +485,40 @@ def rest(start, wanted, h, alpha):
     return (h * wanted + alpha * start) / (h + alpha)
 
 
+# %% wrong Weight decay pulls to the start
+def step(theta, g, start, rate, alpha):
+    """The weights after one step."""
+    return theta - rate * (g + alpha * theta)
+
+
+def rest(start, wanted, h, alpha):
+    """Where the weight comes to rest."""
+    return (h * wanted + alpha * start) / (h + alpha)
+
+
+# %% wrong The penalty pushes away from the start
+def step(theta, g, start, rate, alpha):
+    """The weights after one step."""
+    return theta - rate * (g + alpha * (start - theta))
+
+
+def rest(start, wanted, h, alpha):
+    """Where the weight comes to rest."""
+    return (h * wanted + alpha * start) / (h + alpha)
+
+
+# %% wrong The weight rests in the middle, whatever the curvature
+def step(theta, g, start, rate, alpha):
+    """The weights after one step."""
+    return theta - rate * (g + alpha * (theta - start))
+
+
+def rest(start, wanted, h, alpha):
+    """Where the weight comes to rest."""
+    return (wanted + alpha * start) / (1 + alpha)
+
 # %% check
-with check("3.4.5", "A spring to the start") as it:
+with check("3.4.5", "L2-SP: a pull to the start") as it:
     torch.manual_seed(0)
     theta = torch.randn(5, requires_grad=True)
     start, data = torch.randn(5), torch.randn(8, 5)
@@ -348,13 +530,13 @@ with check("3.4.5", "A spring to the start") as it:
         got = step(theta, g, start, 0.1, 0.3)
         it.true("one step, as autograd has it", got if got is ... else
                 torch.allclose(got, theta - 0.1 * whole, atol=1e-6))
-    it.close("no spring", rest(1.0, 3.0, 2.0, 0.0), 3.0)
+    it.close("no penalty", rest(1.0, 3.0, 2.0, 0.0), 3.0)
     it.close("equally strong", rest(1.0, 3.0, 2.0, 2.0), 2.0)
     weight = 1.0
     for _ in range(200):
         weight = step(weight, 0.5 * (weight - 3.0), 1.0, 0.1, 1.5)
     it.close("where many steps lead", rest(1.0, 3.0, 0.5, 1.5), weight)
-    it.close("weight decay is a spring to zero",
+    it.close("weight decay pulls to zero",
              step(2.0, 0.4, 0.0, 0.1, 0.5), 2.0 - 0.1 * (0.4 + 0.5 * 2.0))
 
 # %% hint
@@ -362,10 +544,10 @@ with check("3.4.5", "A spring to the start") as it:
 # gradient is zero.
 
 # %% remark
-# The resting place is a mean of the two wishes, weighed by the curvature $h$ of the task and the strength of the
-# spring. Where the new task cares much (large $h$), the spring hardly holds. Where the old task cared much, it
+# The resting place is a weighted mean, with the curvature $h$ of the task and the strength $\alpha$ of the penalty
+# as weights. Where the new loss has a large curvature, the penalty hardly holds. Where the old loss had one, it
 # should hold harder: elastic weight consolidation gives each weight its own $\alpha$, the curvature of the old loss
-# ([Kirkpatrick et al. 2017](https://arxiv.org/abs/1612.00796)). The spring holds parameters. It does not hold the
+# ([Kirkpatrick et al. 2017](https://arxiv.org/abs/1612.00796)). The penalty holds parameters. It does not hold the
 # means and variances of batch norm, which are none.
 
 # %% exercise 3.4.6 open Ready for a loss
@@ -395,6 +577,27 @@ def thinned(batch, rng):
         return batch
     return {k: v for k, v in batch.items() if not k.startswith(lost)}
 
+
+# %% wrong A model with two modalities needs no practice without one
+def thinned(batch, rng):
+    """The batch of a training step; rng.random() is from 0 to 1."""
+    return batch
+
+
+# %% wrong The stronger modality is the one to keep
+def thinned(batch, rng):
+    """The batch of a training step; rng.random() is from 0 to 1."""
+    if rng.random() < 0.5:
+        return {k: v for k, v in batch.items() if k != "image"}
+    return batch
+
+
+# %% wrong The mask may stay when its modality is gone
+def thinned(batch, rng):
+    """The batch of a training step; rng.random() is from 0 to 1."""
+    if rng.random() < 0.4:
+        return {k: v for k, v in batch.items() if k != "text"}
+    return batch
 
 # %% check
 class Thinning(nn.Module):
