@@ -18,15 +18,17 @@ from mmbook.finetuning import freeze
 from mmbook.heads import ClassificationHead
 from mmbook.models import MultimodalModel
 from mmbook.notebook.exercises import check
+from mmbook.pretrained import PretrainedImageEncoder, keep_features
+from mmbook.samples import photographs
 from mmbook.saving import Configured
-from mmbook.training import TrainingConfig, fit
+from mmbook.training import TrainingConfig, fit, linear_probe
 from mmbook.world import render, sample_scenes
 
 torch.set_num_threads(1)
 
 
-def eyes():
-    """The pre-trained image encoder."""
+def encoder():
+    """The book's pre-trained image encoder."""
     return ConvImageEncoder.from_pretrained("mmbook/scene-image-encoder")
 
 
@@ -53,6 +55,32 @@ def gradient_of_names(scores, truth):
 
 def gradient_of_numbers(said, truth):
     """d (mean of (said - truth)² / 2) / d said: (B,)."""
+    return (said - truth) / len(said)
+
+# %% wrong The mean over the batch is forgotten
+def gradient_of_names(scores, truth):
+    return scores.softmax(-1) - F.one_hot(truth, scores.shape[1])
+
+
+def gradient_of_numbers(said, truth):
+    return said - truth
+
+# %% wrong The sign is that of the step, not of the gradient
+def gradient_of_names(scores, truth):
+    true = F.one_hot(truth, scores.shape[1])
+    return (true - scores.softmax(-1)) / len(scores)
+
+
+def gradient_of_numbers(said, truth):
+    return (truth - said) / len(said)
+
+# %% wrong Only the score of the true class has a gradient
+def gradient_of_names(scores, truth):
+    true = F.one_hot(truth, scores.shape[1])
+    return true * (scores.softmax(-1) - 1) / len(scores)
+
+
+def gradient_of_numbers(said, truth):
     return (said - truth) / len(said)
 
 # %% check
@@ -97,6 +125,21 @@ probability_of_red = 0.7
 best_for_squares = 2.0
 best_for_absolute = 0.0
 
+# %% wrong The most frequent answer gets all the probability
+probability_of_red = 1.0
+best_for_squares = 0.0
+best_for_absolute = 0.0
+
+# %% wrong The mean is best for both errors
+probability_of_red = 0.7
+best_for_squares = 2.0
+best_for_absolute = 2.0
+
+# %% wrong The median is best for both errors
+probability_of_red = 0.7
+best_for_squares = 0.0
+best_for_absolute = 0.0
+
 # %% check
 with check("3.1.2", "The best constant") as it:
     it.close("the probability of red", probability_of_red, 0.7,
@@ -110,7 +153,7 @@ with check("3.1.2", "The best constant") as it:
 # At the best constant the gradient is zero. The gradient is "said minus true", added up over all labels.
 
 # %% remark
-# Shares, mean, median. Absolute error is maximum likelihood, too, for errors that are larger now and then than a bell allows (Laplace's
+# Shares, mean, median. Absolute error is maximum likelihood, too, for errors that are larger now and then than a normal distribution allows (Laplace's
 # distribution). One outlier moves the mean by a quarter of its distance, and the median not at all.
 
 # %% exercise 3.1.3 core When does it pay?
@@ -128,6 +171,23 @@ def tasks_until_it_pays(pretraining, tuning, scratch):
         return math.inf
     return math.floor(pretraining / (scratch - tuning)) + 1
 
+# %% wrong The quotient, rounded up
+def tasks_until_it_pays(pretraining, tuning, scratch):
+    if scratch <= tuning:
+        return math.inf
+    return math.ceil(pretraining / (scratch - tuning))
+
+# %% wrong The fine-tunings cost nothing
+def tasks_until_it_pays(pretraining, tuning, scratch):
+    if scratch <= tuning:
+        return math.inf
+    return math.floor(pretraining / scratch) + 1
+
+# %% wrong It always pays at some time
+def tasks_until_it_pays(pretraining, tuning, scratch):
+    saved = max(scratch - tuning, 1)
+    return math.floor(pretraining / saved) + 1
+
 # %% check
 with check("3.1.3", "When does it pay?") as it:
     it.equal("100 + m < 3 m", tasks_until_it_pays(100, 1, 3), 51,
@@ -143,9 +203,29 @@ with check("3.1.3", "When does it pay?") as it:
 # The formula compares costs of the *same* result. In the chapter from scratch never came to the same result with 300 labels; then
 # labels have a price too, and belong on both sides.
 
+# %% shared
+INDOORS = {0, 2, 3, 5, 6, 10, 13, 14, 16, 18, 19, 25, 26, 27, 29, 30, 36,
+           39, 40}
+
+
+def right_indoors(network):
+    """Indoors or not: a linear layer on 20 photographs, 22 are the test."""
+    photos = photographs(224)
+    pixels = [photos.pixels(n) for n in range(42)]
+    seen = keep_features(network, pixels).float().mean(1)
+    labels = torch.tensor([n in INDOORS for n in range(42)]).long()
+    found = []
+    for draw in range(10):
+        order = torch.randperm(42, generator=torch.manual_seed(draw))
+        layer = linear_probe(seen[order[:20]], labels[order[:20]], 2)
+        said = layer(seen[order[20:]]).argmax(1)
+        found.append((said == labels[order[20:]]).float().mean().item())
+    return sum(found) / len(found)
+
+
 # %% exercise 3.1.4 core Same numbers, no knowledge
 # Write the control of the chapter: a *copy* of a module in which the numbers of each tensor of its `state_dict` are shuffled within this tensor. The
-# module itself must stay as it is.
+# module itself must stay as it is. The check also shuffles MobileNetV2 and asks both versions whether the book's photographs were taken indoors.
 
 # %% stub
 def without_knowledge(module):
@@ -162,9 +242,39 @@ def without_knowledge(module):
         tensor.copy_(tensor.flatten()[order].view_as(tensor))
     return other
 
+# %% wrong The module itself is shuffled
+@torch.no_grad()
+def without_knowledge(module):
+    for tensor in module.state_dict().values():
+        order = torch.randperm(tensor.numel())
+        tensor.copy_(tensor.flatten()[order].view_as(tensor))
+    return module
+
+# %% wrong New random numbers of the same mean and spread
+@torch.no_grad()
+def without_knowledge(module):
+    import copy
+
+    other = copy.deepcopy(module)
+    for tensor in other.state_dict().values():
+        if tensor.is_floating_point() and tensor.numel() > 1:
+            tensor.normal_(tensor.mean(), tensor.std())
+    return other
+
+# %% wrong Whole rows are exchanged
+@torch.no_grad()
+def without_knowledge(module):
+    import copy
+
+    other = copy.deepcopy(module)
+    for tensor in other.state_dict().values():
+        if tensor.ndim:
+            tensor.copy_(tensor[torch.randperm(len(tensor))])
+    return other
+
 # %% check
 with check("3.1.4", "Same numbers, no knowledge") as it:
-    module, before = eyes(), eyes().state_dict()
+    module, before = encoder(), encoder().state_dict()
     other = without_knowledge(module)
     it.true("it gives back a module", other)
     after = other.state_dict()
@@ -181,6 +291,11 @@ with check("3.1.4", "Same numbers, no knowledge") as it:
         after[large[-1]].flatten(1).sum(1).sort()[0],
         before[large[-1]].flatten(1).sum(1).sort()[0]),
         hint="Shuffle single numbers: flatten the tensor.")
+    mobile = PretrainedImageEncoder.from_pretrained("mmbook/mobilenet-v2")
+    knows = right_indoors(mobile)
+    left = right_indoors(without_knowledge(mobile))
+    it.true("the shuffled MobileNetV2 knows less of real photographs",
+            left < knows - 0.15, hint=f"{knows:.2f} before, {left:.2f} now.")
 
 # %% hint
 # `torch.randperm(n)` is an order of n numbers. A flat view can be indexed with it, and brought back into shape.
@@ -191,7 +306,7 @@ with check("3.1.4", "Same numbers, no knowledge") as it:
 
 # %% exercise 3.1.5 core Is it really frozen?
 # Somebody froze an encoder with `requires_grad_(False)`, trained a head on it, and found that the encoder's answers had changed all the same.
-# Write `with_frozen_eyes`: a model of the pre-trained encoder and a head for 48 classes, in which the encoder gives after a training exactly what it gave before.
+# Write `with_frozen_encoder`: a model of the pre-trained encoder and a head for 48 classes, in which the encoder gives after a training exactly what it gave before.
 # And which tensors had changed in the accident? `"weights"`, `"batch norm"` (its running means and variances) or `"positions"`.
 
 # %% stub
@@ -202,7 +317,7 @@ class PictureHead(ClassificationHead):
         return super().forward(tokens["image"], labels, items)
 
 
-def with_frozen_eyes():
+def with_frozen_encoder():
     return ...
 
 
@@ -216,16 +331,55 @@ class PictureHead(ClassificationHead):
         return super().forward(tokens["image"], labels, items)
 
 
-def with_frozen_eyes():
-    frozen = freeze(eyes())
+def with_frozen_encoder():
+    frozen = freeze(encoder())
     return MultimodalModel({"image": frozen}, None, PictureHead(96, 48))
 
 
 changed = "batch norm"
 
+# %% wrong No gradient is enough
+class PictureHead(ClassificationHead):
+    def forward(self, tokens, labels=None, items=None):
+        return super().forward(tokens["image"], labels, items)
+
+
+def with_frozen_encoder():
+    frozen = encoder().requires_grad_(False)
+    return MultimodalModel({"image": frozen}, None, PictureHead(96, 48))
+
+
+changed = "batch norm"
+
+# %% wrong eval() once is enough
+class PictureHead(ClassificationHead):
+    def forward(self, tokens, labels=None, items=None):
+        return super().forward(tokens["image"], labels, items)
+
+
+def with_frozen_encoder():
+    frozen = encoder().requires_grad_(False).eval()
+    return MultimodalModel({"image": frozen}, None, PictureHead(96, 48))
+
+
+changed = "batch norm"
+
+# %% wrong The weights moved without a gradient
+class PictureHead(ClassificationHead):
+    def forward(self, tokens, labels=None, items=None):
+        return super().forward(tokens["image"], labels, items)
+
+
+def with_frozen_encoder():
+    frozen = freeze(encoder())
+    return MultimodalModel({"image": frozen}, None, PictureHead(96, 48))
+
+
+changed = "weights"
+
 # %% check
 with check("3.1.5", "Is it really frozen?") as it:
-    model = with_frozen_eyes()
+    model = with_frozen_encoder()
     it.true("it makes a model", model)
     pictures = render(sample_scenes(64, seed=1, objects=(1,)), seed=1)
     items = [{"image": p, "labels": torch.tensor(i % 48)}
@@ -235,8 +389,8 @@ with check("3.1.5", "Is it really frozen?") as it:
     model.cpu()
     with torch.no_grad():
         same = torch.equal(model.encoders["image"](pictures).values,
-                           eyes()(pictures).values)
-    it.true("the eyes see what they saw", same,
+                           encoder()(pictures).values)
+    it.true("the encoder gives what it gave", same,
             hint="fit calls model.train(). Who listens?")
     it.true("the head has learned", any(
         p.requires_grad for p in model.head.parameters()))
@@ -273,6 +427,24 @@ def said_by_bins(scores):
     middles = (torch.arange(bins) + 0.5) / bins
     return (scores.softmax(-1) * middles).sum(-1, keepdim=True)
 
+# %% wrong The middle of the likeliest bin
+def said_by_bins(scores):
+    bins = scores.shape[1]
+    middles = (torch.arange(bins) + 0.5) / bins
+    return middles[scores.argmax(-1)][:, None] + 0 * scores[:, :1]
+
+# %% wrong The left edges in place of the middles
+def said_by_bins(scores):
+    bins = scores.shape[1]
+    edges = torch.arange(bins) / bins
+    return (scores.softmax(-1) * edges).sum(-1, keepdim=True)
+
+# %% wrong Scores are used as if they were probabilities
+def said_by_bins(scores):
+    bins = scores.shape[1]
+    middles = (torch.arange(bins) + 0.5) / bins
+    return (scores * middles).sum(-1, keepdim=True)
+
 # %% check
 class Where(Configured):
     """The head of the chapter, for tokens that were computed before."""
@@ -294,7 +466,7 @@ class Where(Configured):
 @torch.no_grad()
 def seen(count, seed):
     scenes = sample_scenes(count, seed, objects=(1,), pairs="all")
-    values = eyes()(render(scenes, seed=seed)).values
+    values = encoder()(render(scenes, seed=seed)).values
     return values, torch.tensor([[s.things[0].x] for s in scenes])
 
 
