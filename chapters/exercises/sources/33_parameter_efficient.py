@@ -804,4 +804,5 @@ with check("3.3.6", "A rule for five thousand parameters") as it:
 # %% remark
 # LoRA on query and value is enough: the query decides where to attend, and the value what is brought along. Before you
 # conclude that another method cannot learn the rule, search its rate: `add_prefix`, `add_prompt`, `add_adapters`,
-# `add_ia3` and `train_biases` needed higher rates than LoRA in the chapter's study, most of them ten times as high or more.
+# `add_ia3` and `train_biases` needed higher rates than LoRA of rank 4 in the chapter's study, most of them ten times as high
+# or more.
