@@ -45,6 +45,30 @@ def numerical_gradient(
     return gradient.view(x.shape)
 
 
+def agree(function: Callable[[Tensor], Tensor], x: Tensor, by_hand: Tensor) -> bool:
+    """Is a derived gradient that of autograd and that of finite differences?
+
+    To 1e-10 and to 1e-7, which float64 allows for functions near 1. Chapter 4.4.
+
+    Parameters
+    ----------
+    function : takes a tensor of the shape of ``x``, returns one float64 number.
+    x : any shape, float64; it is not changed.
+    by_hand : the gradient as it was derived, of the shape of ``x``.
+    """
+    x = x.detach().clone().requires_grad_()
+    (automatic,) = torch.autograd.grad(function(x), x)
+    steps, by_hand = numerical_gradient(function, x), by_hand.to(x)
+    if by_hand.shape != x.shape:
+        raise ValueError(
+            f"by_hand must be {tuple(x.shape)}; got {tuple(by_hand.shape)}"
+        )
+    return bool(
+        torch.allclose(by_hand, automatic, rtol=0, atol=1e-10)
+        and torch.allclose(by_hand, steps, rtol=0, atol=1e-7)
+    )
+
+
 def _value(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The value of a function, if a difference can be taken of it."""
     value = torch.as_tensor(function(x)).detach()

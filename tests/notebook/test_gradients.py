@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmbook.notebook.gradients import numerical_gradient
+from mmbook.notebook.gradients import agree, numerical_gradient
 
 
 def autograd(function, x):
@@ -87,3 +87,23 @@ def test_the_error_falls_with_the_square_of_the_step():
 def test_what_is_wrong_is_named(function, x, step, message):
     with pytest.raises(ValueError, match=message):
         numerical_gradient(function, x, step)
+
+
+def test_a_derived_gradient_must_be_right_in_each_place():
+    x = torch.randn(5, dtype=torch.float64)
+    y = x.clone()
+    assert agree(lambda x: x.logsumexp(0), x, x.softmax(0))
+    assert torch.equal(x, y) and not x.requires_grad
+    for place in range(5):
+        wrong = x.softmax(0)
+        wrong[place] += 1e-6
+        assert not agree(lambda x: x.logsumexp(0), x, wrong)
+    with pytest.raises(ValueError, match=r"by_hand must be \(5,\); got \(\)"):
+        agree(lambda x: x.logsumexp(0), x, torch.tensor(1.0))
+
+
+def test_a_gradient_that_autograd_hides_is_noticed():
+    """Differences see what detach() takes out of autograd's reach."""
+    x = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    assert not agree(lambda x: (x * x.detach()).sum(), x, x)
+    assert not agree(lambda x: (x * x.detach()).sum(), x, 2 * x)
