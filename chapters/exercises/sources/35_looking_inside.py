@@ -4,20 +4,36 @@
 # To the chapter: [3.5 Looking inside](../3-fine-tuning/35_looking_inside.ipynb).
 #
 # Replace each `...` and run the cell. The cell below it says at once what is right. Nothing here
-# takes longer than a few seconds.
+# takes longer than a few seconds. The photograph is number 22 of `mmbook.samples`, which also tells its credit.
 
 # %% shared
 from itertools import permutations
 
 import torch
-from torch import nn
+from transformers import AutoModelForImageClassification
 
-from mmbook import explain
+from mmbook import explain, samples
 from mmbook.notebook.exercises import check
+from mmbook.saving import find_folder
 from mmbook.world import render, sample_scenes
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
+
+
+def read_photograph(number):
+    """The network, its last map (1, C, 7, 7) of a photograph, the class."""
+    folder = find_folder("mmbook/mobilenet-v2", needs="config.json")
+    net = AutoModelForImageClassification.from_pretrained(
+        folder, dtype=torch.float32).eval()
+    pixels = samples.photographs().pixels(number)[None] / 255
+    with torch.no_grad():
+        features = net.mobilenet_v2(2 * pixels - 1).last_hidden_state
+        top = net.classifier(features.mean((2, 3))).argmax().item()
+    return net, features, top
+
+
+net, features, top = read_photograph(22)
 
 # %% exercise 3.5.1 warm-up Slope or share?
 # A model reads three numbers, $s(x) = 3 x_1 - 2 x_2 + 0 \cdot x_3 + 1$, and the input is $x = (2, 5, 9)$. With a pencil: the gradient, gradient ×
@@ -32,6 +48,21 @@ integrated = ...
 gradient = [3, -2, 0]
 times_input = [6, -10, 0]
 integrated = [3, -8, 0]
+
+# %% wrong The gradient contains the input
+gradient = [6, -10, 0]
+times_input = [6, -10, 0]
+integrated = [3, -8, 0]
+
+# %% wrong Only the size of a share counts
+gradient = [3, 2, 0]
+times_input = [6, 10, 0]
+integrated = [3, 8, 0]
+
+# %% wrong The largest number matters most, and a baseline changes nothing
+gradient = [3, -2, 0]
+times_input = [6, -10, 9]
+integrated = [6, -10, 9]
 
 # %% check
 def line(batch):
@@ -89,6 +120,37 @@ def integrate(slope, x, baseline, steps):
         total += slope(baseline + share * (x - baseline)) / steps
     return (x - baseline) * total
 
+# %% wrong The gradient at the input is enough
+product_times_input = [6, 6]
+product_integrated = [6, 6]
+
+
+def integrate(slope, x, baseline, steps):
+    return (x - baseline) * slope(x)
+
+# %% wrong The slope at the end of each step
+product_times_input = [6, 6]
+product_integrated = [3, 3]
+
+
+def integrate(slope, x, baseline, steps):
+    total = torch.zeros_like(x)
+    for k in range(steps):
+        total += slope(baseline + (k + 1) / steps * (x - baseline)) / steps
+    return (x - baseline) * total
+
+# %% wrong The input times the mean slope, whatever the baseline
+product_times_input = [6, 6]
+product_integrated = [3, 3]
+
+
+def integrate(slope, x, baseline, steps):
+    total = torch.zeros_like(x)
+    for k in range(steps):
+        share = (k + 0.5) / steps
+        total += slope(baseline + share * (x - baseline)) / steps
+    return x * total
+
 # %% check
 with check("3.5.2", "Nothing left unexplained") as it:
     it.equal("gradient × input", product_times_input, [6, 6],
@@ -116,40 +178,189 @@ with check("3.5.2", "Nothing left unexplained") as it:
 # Gradient × input pays 12 for a gain of 6: each factor counts the whole product as its own. It is leave-one-out once more, in the small: without either factor nothing
 # is left. Integrated gradients divide it, like Shapley values, which for this game give 3 and 3, too.
 
-# %% exercise 3.5.3 predict Two layers, two tokens
-# Attention weights of two layers, one head, two tokens: $A_1 = \begin{pmatrix} 0 & 1 \\ 1 & 0 \end{pmatrix}$ and $A_2 = \begin{pmatrix} 1 & 0 \\ 1 & 0 \end{pmatrix}$.
-# In the last layer everybody looks at token 0 only.
+# %% exercise 3.5.3 core Grad-CAM of a photograph
+# MobileNetV2 has seen a photograph of a bear. Write equation (5) for one picture: its last map, the gradient of a class's score with respect to that map, and out comes
+# the map of 7 × 7 places.
 #
-# *Guess:* of how much of the *first* token 0 are the two last tokens made, if one follows the attention through both layers with half of each token kept? Then compute $R$ with a pencil.
+# Then think: of the class that comes first we take the map *before* the maximum with 0 and add up its places. What is missing to the logit? `"a"` nothing; `"b"` the bias of the class; `"c"` what
+# speaks against the class.
 
 # %% stub
-guess = ...  # the mean over both last tokens, from 0 to 1
-R = ...  # two rows of two numbers
+def grad_cam(features, slope):
+    """Features and gradient, (C, 7, 7) both → (7, 7), equation (5)."""
+    return ...
+
+
+missing = ...  # "a", "b" or "c"
 
 # %% solution
-guess = 0.7
-R = [[0.5, 0.5], [0.5, 0.5]]
+def grad_cam(features, slope):
+    """Features and gradient, (C, 7, 7) both → (7, 7), equation (5)."""
+    weight = slope.mean((1, 2))  # of each channel
+    return torch.einsum("c,chw->hw", weight, features).clamp(min=0)
+
+
+missing = "b"
+
+# %% wrong Gradient × input is the same for every network
+def grad_cam(features, slope):
+    return (slope * features).sum(0).clamp(min=0)
+
+
+missing = "b"
+
+# %% wrong The mean is taken over the channels
+def grad_cam(features, slope):
+    return (slope.mean(0) * features.sum(0)).clamp(min=0)
+
+
+missing = "b"
+
+# %% wrong What speaks against the class stays, and the bias is in the map
+def grad_cam(features, slope):
+    return torch.einsum("c,chw->hw", slope.mean((1, 2)), features)
+
+
+missing = "a"
+
+# %% wrong The size of the gradient is what counts
+def grad_cam(features, slope):
+    weight = slope.abs().mean((1, 2))
+    return torch.einsum("c,chw->hw", weight, features)
+
+
+missing = "c"
 
 # %% check
-with check("3.5.3", "Two layers, two tokens") as it:
-    A = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]])
-    rolled = explain.rollout(A[None, :, None])[0]
-    it.prediction("of the first token 0", guess, rolled[:, 0].mean().item())
-    it.true("the rows are there", R)
-    it.true("R", torch.allclose(torch.tensor(R), rolled, atol=1e-3),
-            hint="(I + A₂) / 2 stands on the left.")
-    it.true("each row adds up to 1", torch.allclose(
-        torch.tensor(R).sum(1), torch.ones(2)))
+with check("3.5.3", "Grad-CAM of a photograph") as it:
+    weight, bias = net.classifier.weight[top], net.classifier.bias[top]
+    slope = explain.gradients(
+        lambda b: net.classifier(b["map"].mean((2, 3)))[:, top],
+        {"map": features}, "map")[0]
+    given = it.answer(grad_cam(features[0], slope))
+    it.true("a map of 7 × 7", given.shape == (7, 7))
+    cam = torch.einsum("c,chw->hw", weight, features[0]).detach() / 49
+    it.true("the class activation map, its positive part", torch.allclose(
+        given, cam.clamp(min=0), atol=1e-4),
+        hint="The weight of a channel is the mean of its gradient.")
+    draw = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(5, 7, 7, generator=draw) for _ in range(2))
+    weights = b.flatten(1).sum(1) / 49
+    it.true("also where the gradient differs from place to place",
+            torch.allclose(grad_cam(a, b), (weights @ a.flatten(1)).clamp(
+                min=0).view(7, 7), atol=1e-5),
+            hint="Average first, multiply then.")
+    with torch.no_grad():
+        logit = net.classifier(features.mean((2, 3)))[0, top]
+    it.true("the map before the maximum is the logit without the bias",
+            abs(logit - bias - cam.sum()).item() < 1e-3)
+    it.choice("what is missing", missing, "b", {
+        "a": "The head is linear, with a constant.",
+        "b": "The sum of the map is the logit minus the bias.",
+        "c": "Before the maximum, what speaks against it is in the map.",
+    })
 
 # %% hint
-# Write down $\frac 1 2 (I + A_1)$ and $\frac 1 2 (I + A_2)$, and multiply: the later layer on the left.
+# One weight for each channel: the mean of its gradient over the 49 places. Then add up the channels, each times its weight, and drop what is below zero.
 
 # %% remark
-# All look at token 0, and half of what they find there came from token 1. The last layer's attention alone would have told you that token 1 doesn't matter.
-# Rollout is right about mixing; but it assumes that every layer keeps exactly one half and that values are all alike. The chapter's grades
-# for it are no better than for plain attention.
+# The head of MobileNetV2 averages and is linear, so the gradient of a channel is the same at all places, and averaging it changes nothing. In a network with
+# another head, Grad-CAM and gradient × input differ. The class that comes first here is a dog, the flat-coated retriever, and its map is as tidy as that of a right answer.
 
-# %% exercise 3.5.4 core A fair bill for three
+# %% exercise 3.5.4 predict Patching by hand
+# A model of two tokens: $p$, what the picture says, and $q$, the question. Layer 1 computes $p_1 = p$ and $q_1 = q + 2p$, layer 2 $q_2 = q_1 + p_1$ and $p_2 = p_1$, and the score is $q_2$. For picture A,
+# $p = 1$, for B, $p = 2$; the question is $q = 5$ for both.
+#
+# With a pencil: the effect (3) if the token of the picture is patched before layer 1, after layer 1 and after layer 2, and the same for the token of the question. Then write the effect.
+
+# %% stub
+of_picture = ...  # three numbers: before layer 1, after 1, after 2
+of_question = ...
+
+
+def effect(patched, score_a, score_b):
+    """0 if the patch does nothing, 1 if it gives B's score."""
+    return ...
+
+# %% solution
+of_picture = [1, 1 / 3, 0]
+of_question = [0, 2 / 3, 1]
+
+
+def effect(patched, score_a, score_b):
+    """0 if the patch does nothing, 1 if it gives B's score."""
+    return (patched - score_a) / (score_b - score_a)
+
+# %% wrong The picture's token holds the answer until the end
+of_picture = [1, 1, 1]
+of_question = [0, 0, 0]
+
+
+def effect(patched, score_a, score_b):
+    return (patched - score_a) / (score_b - score_a)
+
+# %% wrong The effect is the patched score as a share of B's
+of_picture = [1, 9 / 11, 8 / 11]
+of_question = [8 / 11, 10 / 11, 1]
+
+
+def effect(patched, score_a, score_b):
+    return patched / score_b
+
+# %% wrong What has been read once has moved, and nothing stays behind
+of_picture = [1, 0, 0]
+of_question = [0, 1, 1]
+
+
+def effect(patched, score_a, score_b):
+    return (patched - score_a) / (score_b - score_a)
+
+# %% wrong The effect is what is left of A
+of_picture = [0, 2 / 3, 1]
+of_question = [1, 1 / 3, 0]
+
+
+def effect(patched, score_a, score_b):
+    return (score_b - patched) / (score_b - score_a)
+
+# %% check
+def toy(p, q, level=None, token=None, other=None):
+    """The score; at a level, a token is that of another run."""
+    kept = []
+    for layer in range(3):
+        if layer == level:
+            p, q = (other[layer][0], q) if token == "p" else (
+                p, other[layer][1])
+        kept.append((p, q))
+        if layer == 0:
+            q = q + 2 * p
+        elif layer == 1:
+            q = q + p
+    return q, kept
+
+
+with check("3.5.4", "Patching by hand") as it:
+    (a, _), (b, of_b) = toy(1, 5), toy(2, 5)
+    it.true("the effects are there", of_picture)
+    it.true("those of the question, too", of_question)
+    for token, given in (("p", of_picture), ("q", of_question)):
+        for level in range(3):
+            z, _ = toy(1, 5, level, token, of_b)
+            it.close(f"token {token}, level {level}", given[level],
+                     (z - a) / (b - a), 0.01,
+                     hint="Which later step still reads this token?")
+    for z, low, high in ((4.0, 4.0, 9.0), (9.0, 4.0, 9.0), (5.0, 3.0, -1.0)):
+        it.close("your function", effect(z, low, high),
+                 (z - low) / (high - low), 1e-6)
+
+# %% hint
+# The score is $q + 3p$: two parts of the picture come through layer 1, one through layer 2. A patch after layer 1 comes too late for the first two.
+
+# %% remark
+# After layer 1 both tokens carry a part of the answer, one third and two thirds. They add up to 1 because this model is linear; in a real one the effects of parts need not add up to the effect of all. And an
+# effect of zero means "nothing reads it from here on", not "it was never needed": before layer 1 the picture decides everything.
+
+# %% exercise 3.5.5 core A fair bill for three
 # Picture, sound and text answer together. The share of right answers, by what is given:
 #
 # | nothing | p | s | t | p, s | p, t | s, t | all |
@@ -184,6 +395,36 @@ def over_all_orders(worth, players):
             total[player] += gain / len(orders)
     return total
 
+# %% wrong Leave-one-out is fair
+shares = {"p": 0.0, "s": 0.2, "t": 0.2}
+left_out = {"p": 0.0, "s": 0.2, "t": 0.2}
+
+
+def over_all_orders(worth, players):
+    everyone = frozenset(players)
+    return {p: worth[everyone] - worth[everyone - {p}] for p in players}
+
+# %% wrong What each can do alone
+shares = {"p": 0.4, "s": 0.0, "t": 0.4}
+left_out = {"p": 0.0, "s": 0.2, "t": 0.2}
+
+
+def over_all_orders(worth, players):
+    nothing = worth[frozenset()]
+    return {p: worth[frozenset(p)] - nothing for p in players}
+
+# %% wrong One order is enough
+shares = {"p": 0.4, "s": 0.0, "t": 0.2}
+left_out = {"p": 0.0, "s": 0.2, "t": 0.2}
+
+
+def over_all_orders(worth, players):
+    total, before = {}, frozenset()
+    for player in players:
+        total[player] = worth[before | {player}] - worth[before]
+        before = before | {player}
+    return total
+
 # %% check
 def some_game(seed, players):
     """Drawn worths for all subsets."""
@@ -193,7 +434,7 @@ def some_game(seed, players):
     return {s: torch.rand((), generator=draw).item() for s in chosen}
 
 
-with check("3.5.4", "A fair bill for three") as it:
+with check("3.5.5", "A fair bill for three") as it:
     values = dict(zip(["", "p", "s", "t", "ps", "pt", "st", "pst"],
                       [0.1, 0.5, 0.1, 0.5, 0.5, 0.5, 0.7, 0.7]))
     worth = {frozenset(k): v for k, v in values.items()}
@@ -219,83 +460,7 @@ with check("3.5.4", "A fair bill for three") as it:
 # %% remark
 # Leave-one-out pays 0.4 of a gain of 0.6, and nothing to the picture: whoever has text and sound can do without it. The sound, useless alone, is paid as much as the text.
 # The Shapley value pays the picture for the cases in which it comes before the text. Orders grow fast, 3.6 million for ten players, subsets only to 1024; the
-# formula (3) of the chapter goes through subsets. With hundreds of players, say the words of a text, one draws some orders at random.
-
-# %% exercise 3.5.5 core Spot the insensitive one
-# Three methods draw maps of small pictures for a small network. Two of them read the network. One of them only
-# says so. You may not read their code; you may spoil the network. Write `alike`: the mean rank correlation of a method's maps before and after all weights are drawn anew. Then
-# name the impostor.
-
-# %% stub
-def alike(method, model, pictures):
-    """How alike the maps are before and after: one number."""
-    ((_, spoiled),) = explain.randomised(model, ["layers"], seed=1)
-    return ...
-
-
-impostor = ...  # "a", "b" or "c"
-
-# %% solution
-def alike(method, model, pictures):
-    """How alike the maps are before and after: one number."""
-    ((_, spoiled),) = explain.randomised(model, ["layers"], seed=1)
-    before, after = method(model, pictures), method(spoiled, pictures)
-    return explain.rank_correlation(before, after).mean().item()
-
-
-impostor = "b"
-
-# %% check
-class Small(nn.Module):
-    """A network for 12 × 12 pictures: one number for each."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(800, 1))
-
-    def forward(self, image):
-        return self.layers(image)[:, 0]
-
-
-def method_a(model, image):
-    return explain.gradients(lambda b: model(b["image"]),
-                             {"image": image}).abs().amax(1)
-
-
-def method_b(model, image):
-    slope = method_a(model, image).mean((1, 2), keepdim=True)
-    return (image - image.mean((2, 3), keepdim=True)).abs().sum(1) * slope
-
-
-def method_c(model, image):
-    return explain.integrated_gradients(
-        lambda b: model(b["image"]), {"image": image}, baseline=0.5,
-        steps=8).sum(1)
-
-
-with check("3.5.5", "Spot the insensitive one") as it:
-    torch.manual_seed(2)
-    model, pictures = Small().eval(), torch.rand(20, 3, 12, 12)
-    values = {name: alike(method, model, pictures) for name, method in
-              zip("abc", (method_a, method_b, method_c))}
-    it.true("alike gives numbers", values["a"])
-    it.true("one of them does not change", abs(values["b"] - 1) < 1e-4,
-            hint="Draw both maps of the same pictures.")
-    it.true("two of them do", max(values["a"], values["c"]) < 0.7)
-    it.choice("the impostor", impostor, "b", {
-        "a": "Its maps change when the network does.",
-        "b": "Its maps stay in the same order, whatever the network is.",
-        "c": "Its maps change when the network does.",
-    })
-
-# %% hint
-# Call the method twice, with `model` and with `spoiled`, on the same pictures. `explain.rank_correlation` compares two batches of maps, one number for each picture.
-
-# %% remark
-# Method b multiplies the contrast of the picture by one number from the network. So it *does* depend on the weights, and a test of "is the map exactly the
-# same" would have let it pass. The order of the places is what a viewer sees, and it never changes. Methods that were in wide use failed in a like way: guided back-propagation draws sharp edges of the
-# picture, and hardly notices that the upper layers are random ([Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)).
+# formula (4) of the chapter goes through subsets. With hundreds of players, say the words of a text, one draws some orders at random.
 
 # %% exercise 3.5.6 open Same answers, another map
 # Somebody wants to sell a model which decides by the wrong thing, and the buyer will look at gradients. Write `disguised`, a score that agrees with `honest` on
@@ -324,6 +489,34 @@ def disguised(batch):
     """The same numbers as honest, with another gradient."""
     corner = batch["image"][:, :, :4, :4]
     wave = torch.sin(2 * torch.pi * 255 * corner)  # zero at each level
+    return honest(batch) + 1e-3 * wave.mean((1, 2, 3))
+
+# %% wrong A small change of the corner is enough
+def honest(batch):
+    return batch["image"][:, 2, 16:32, 16:32].mean((1, 2))
+
+
+def disguised(batch):
+    corner = batch["image"][:, :, :4, :4]
+    return honest(batch) + 1e-4 * corner.mean((1, 2, 3))
+
+# %% wrong The gradient follows a large term, whatever it does to the answer
+def honest(batch):
+    return batch["image"][:, 2, 16:32, 16:32].mean((1, 2))
+
+
+def disguised(batch):
+    corner = batch["image"][:, :, :4, :4]
+    return honest(batch) + corner.mean((1, 2, 3))
+
+# %% wrong A wave that is zero at the levels where its slope is zero, too
+def honest(batch):
+    return batch["image"][:, 2, 16:32, 16:32].mean((1, 2))
+
+
+def disguised(batch):
+    corner = batch["image"][:, :, :4, :4]
+    wave = torch.sin(torch.pi * 255 * corner) ** 2
     return honest(batch) + 1e-3 * wave.mean((1, 2, 3))
 
 # %% check
