@@ -1,7 +1,18 @@
 """The world of scenes (场景): pictures, clips, speech, and sentences in three languages."""
 
+from .ambiguous import (
+    SENSES,
+    AmbiguousPictures,
+    Meant,
+    Utterance,
+    ambiguous_words,
+    render_utterances,
+    sample_utterances,
+    sense_accuracy,
+)
 from .datasets import CaptionedScenes, Matching, MovingScenes, SpokenScenes
 from .facts import OPPOSITE, Description, Facts, in_order
+from .icons import ICONS, icon
 from .judging import attribute_accuracy
 from .language import (
     LANGUAGES,
