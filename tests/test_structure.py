@@ -101,7 +101,7 @@ def test_the_spine_is_small_enough_to_own():
 
 
 def test_the_service_stays_small():
-    assert lines_of(m for m in MODULES if room_of(m) == "service") <= 1_400
+    assert lines_of(m for m in MODULES if room_of(m) == "service") <= 1_430
 
 
 def test_the_readers_of_peoples_files_stay_small():

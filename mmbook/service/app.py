@@ -52,10 +52,11 @@ class Serving:
 
     def refresh(self) -> None:
         """Load the current version, if it is another one: between two batches."""
-        name = self.versions.current
-        if name in (self.version, self.refused):
-            return
+        name = "unreadable"
         try:
+            name = self.versions.current
+            if name in (self.version, self.refused):
+                return
             folder = self.versions.folder_of(name)
             captioner = Captioner.from_folder(folder)
             monitor = monitor_for(captioner, folder)
@@ -121,8 +122,8 @@ class Serving:
         row = picture, caption, _text(words), about["version"]
         try:
             kept = await asyncio.to_thread(self.labels.add, *row)
-        except OverflowError as error:
-            raise Refused(507, str(error)) from None
+        except (OverflowError, OSError) as error:  # too many; or the disk is full
+            raise Refused(507, f"the label was not kept: {error}") from None
         return JSONResponse({"labels": kept, "said": row[2]}, 201)
 
     def _checked(self, caption: str) -> str:

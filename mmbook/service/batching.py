@@ -70,8 +70,9 @@ class Batcher:
 
     async def __aexit__(self, *_) -> None:
         """Answer all that was accepted; then end."""
-        await self.waiting.join()
         assert self.task
+        if self.alive:
+            await self.waiting.join()
         self.task.cancel()
         self.thread.shutdown()
 

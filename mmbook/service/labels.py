@@ -35,10 +35,7 @@ class Labels:
         )
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.most, self._lock = most, threading.Lock()
-        with self.file.open("ab") as handle:  # ends what a crash cut off
-            if handle.tell() and not self.file.read_bytes().endswith(b"\n"):
-                handle.write(b"\n")
-                sync(handle)
+        self.file.touch()
         sync_folder(self.file.parent)
         self.count = len(self.rows())
 
@@ -53,7 +50,9 @@ class Labels:
             row: dict = {"picture": self._keep(picture), "caption": caption}
             row |= {"said": said, "version": version, "time": round(time.time(), 3)}
             line = json.dumps(row, ensure_ascii=False) + "\n"
-            with self.file.open("ab") as handle:
+            with self.file.open("ab+") as handle:
+                if handle.tell() and not self._whole(handle):  # cut off: a full disk
+                    line = "\n" + line
                 handle.write(line.encode())
                 sync(handle)
             self.count += 1
@@ -77,6 +76,12 @@ class Labels:
         rows = [row for row in self.rows() if version in (None, row["version"])]
         last = {row["picture"]: row["caption"] for row in rows}
         return [{"image": self._picture(n), "caption": c} for n, c in last.items()]
+
+    @staticmethod
+    def _whole(handle) -> bool:
+        """Does the file end with a whole line?"""
+        handle.seek(-1, 2)
+        return handle.read(1) == b"\n"
 
     def _keep(self, picture: Tensor) -> str:
         """Write the picture, unless it is there; its name is made of its bytes."""

@@ -58,6 +58,8 @@ function changed() {
   words = [];
   $("caption").textContent = "…";
   for (const id of ["note", "kept"]) $(id).textContent = "";
+  $("right").value = "";  // it belongs to the picture before
+  $("caption").ariaBusy = "false";
   paint();
 }
 
@@ -167,8 +169,15 @@ const receive = {
     $("caption").ariaBusy = "false";
     look(null);
   },
-  error(data) { $("note").textContent = data.error; },
+  error(data) {
+    $("note").textContent = `The answer broke off: ${data.error}`;
+    $("caption").ariaBusy = "false";
+  },
 };
+
+async function reason(answer) {
+  return (await answer.json().catch(() => ({}))).error ?? `${answer.status} ${answer.statusText}`;
+}
 
 async function describe() {
   changed();
@@ -177,7 +186,7 @@ async function describe() {
   try {
     const body = await blob(), headers = { "Content-Type": "image/png" };
     const answer = await fetch("/stream", { method: "POST", body, headers, signal });
-    if (!answer.ok) throw new Error((await answer.json()).error);
+    if (!answer.ok) throw new Error(await reason(answer));
     $("caption").textContent = "";
     $("caption").ariaBusy = "true";
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -201,9 +210,8 @@ async function send(event) {
   const headers = { "Content-Type": "image/png" };
   try {
     const answer = await fetch(address, { method: "POST", body: await blob(), headers });
-    const found = await answer.json();
     $("kept").textContent = answer.ok
-      ? `Kept, thank you: label ${found.labels}.` : found.error ?? "The label was refused.";
+      ? `Kept, thank you: label ${(await answer.json()).labels}.` : await reason(answer);
   } catch (error) {
     $("kept").textContent = `Not kept: ${error.message}`;
   }

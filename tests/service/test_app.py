@@ -145,7 +145,6 @@ def test_health_tells_whether_it_can_answer(serve):
         time.sleep(0.01)
     answer = running.ask("GET", "/health")
     assert answer.status == 503 and answer.body["status"] == "down"
-    running.serving.batcher.waiting._unfinished_tasks = 0
 
 
 def test_a_label_is_kept_with_what_the_model_said(serve, picture):
@@ -181,6 +180,21 @@ def test_a_disk_has_an_end(serve, picture):
     running.serving.labels.most = 0
     answer = running.ask("POST", "/labels?caption=a+ring", picture())
     assert answer.status == 507
+    running.serving.labels.most = 9
+
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    running.serving.labels.add = full
+    answer = running.ask("POST", "/labels?caption=a+ring", picture())
+    assert answer.status == 507 and "No space left" in answer.body["error"]
+
+
+def test_an_unreadable_pointer_leaves_the_model_serving(serve, picture):
+    running = serve()
+    (running.data / "versions" / "current.json").write_text("{", encoding="utf-8")
+    answer = running.ask("POST", "/caption", picture())
+    assert answer.status == 200 and answer.body["version"] == "1"
 
 
 def test_a_new_version_is_taken_over_while_it_runs_and_given_back(

@@ -61,3 +61,13 @@ def test_there_is_an_end_to_how_many(tmp_path, scenes):
     with pytest.raises(OverflowError, match="1 labels are kept"):
         labels.add(scenes.images[1], "two", "said", "1")
     assert len(json.loads(labels.file.read_text("utf-8"))) == 5
+
+
+def test_a_promised_label_is_not_joined_to_a_line_that_was_cut_off(tmp_path, scenes):
+    """A disk was full, or another process died, while this one went on."""
+    labels = Labels(tmp_path)
+    with labels.file.open("ab") as handle:
+        handle.write(b'{"picture": "half a li')
+    labels.add(scenes.images[0], "one", "said", "1")
+    labels.add(scenes.images[1], "two", "said", "1")
+    assert [row["caption"] for row in Labels(tmp_path).rows()] == ["one", "two"]

@@ -100,3 +100,16 @@ def make_mute(folder, place):
 )
 def test_what_means_the_same_is_the_same(said, caption, alike):
     assert same(said, caption) is alike
+
+
+def test_many_bad_labels_do_not_outvote_what_it_knew(data, scenes, folder):
+    from mmbook.service.answering import Captioner
+
+    said = Captioner.from_folder(folder).say(list(scenes.images[120:160]))
+    pairs = zip(scenes.images[120:160], said, strict=True)
+    known = [{"image": image, "caption": caption} for image, caption in pairs]
+    label(data, scenes, ["a ring and a star"] * 120)
+    config = TrainingConfig(steps=40, batch_size=16, learning_rate=3e-3)
+    _, difference = tune(data, known, config)
+    assert difference.sign < 0
+    assert Versions(data / "versions").history() == ["1"]
