@@ -135,7 +135,8 @@ class Utterance:
 
     def other_sense(self) -> Utterance:
         """The same English sentence and places, each object in its other sense."""
-        return replace(self, things=tuple(_other(thing) for thing in self.things))
+        first, second = self.things
+        return replace(self, things=(_other(first), _other(second)))
 
 
 def _related(a: Meant, b: Meant, relation: str, language: str) -> str:
@@ -174,11 +175,11 @@ def _utterance(rng: random.Random, words: list[str]) -> Utterance:
         dx, dy = (abs(a - b) for a, b in zip(*places, strict=True))
         if max(dx, dy) > _APART and abs(dx - dy) > 0.1:
             break
-    things = tuple(
+    first, second = (
         Meant(sense, colour, *place)
         for sense, colour, place in zip(senses, colours, places, strict=True)
     )
-    return Utterance(things, rng.choice(FORMS))
+    return Utterance((first, second), rng.choice(FORMS))
 
 
 def render_utterances(

@@ -184,7 +184,8 @@ def icon(name: str, size: int) -> np.ndarray:
 
 def _draw(pen: ImageDraw.ImageDraw, stroke: str, side: int) -> None:
     """One stroke on a sheet of this side."""
-    (sign, kind), *texts = stroke.split()
+    mark, *texts = stroke.split()
+    sign, kind = mark[0], mark[1]
     ink, values = 255 * (sign == "+"), [float(text) for text in texts]
     if kind == "o":
         x, y, wide, tall = values
