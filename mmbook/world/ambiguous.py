@@ -135,8 +135,7 @@ class Utterance:
 
     def other_sense(self) -> Utterance:
         """The same English sentence and places, each object in its other sense."""
-        first, second = self.things
-        return replace(self, things=(_other(first), _other(second)))
+        return replace(self, things=(_other(self.things[0]), _other(self.things[1])))
 
 
 def _related(a: Meant, b: Meant, relation: str, language: str) -> str:
