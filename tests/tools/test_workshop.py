@@ -103,7 +103,7 @@ def test_the_environments_are_the_same():
         "tools/environment.py"
     )
     everything = PROJECT["project"]["optional-dependencies"]["dev"]
-    assert everything == ["mmbook[book,export,lab,search,service,test]"]
+    assert everything == ["mmbook[book,export,index,lab,search,service,test]"]
     python = PROJECT["project"]["requires-python"]
     assert f"python{python}" in conda["dependencies"]
 
