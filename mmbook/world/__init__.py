@@ -26,6 +26,16 @@ from .language import (
     scene_tokenizer,
     vocabulary,
 )
+from .moods import (
+    MODALITIES,
+    Moods,
+    Person,
+    best_accuracy,
+    draw_face,
+    hear,
+    mood_words,
+    sample_people,
+)
 from .phonemes import LEXICON, phonemes
 from .render import render, render_video
 from .scenes import (
